@@ -1,0 +1,91 @@
+# Each command sets up what it needs the first time, and nothing twice. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+UV := uv==0.13.8
+HTML := _build/html/index.html
+
+# One thread a notebook: results do not depend on the machine's cores, and notebooks run side by side.
+export OMP_NUM_THREADS := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
+SITE_SOURCES := $(wildcard site/*.js site/*.css site/theme/*.css)
+
+SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
+
+.PHONY: help book test lint notebooks serve screenshot clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+book: $(HTML)  ## build the book and say where it is
+	@echo "The book: file://$(CURDIR)/$(HTML)"
+
+test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
+	@mkdir -p _build/tests && rm -f _build/tests/*.xml
+	$(BIN)/pytest -q -n 2 --ignore=tests/test_site.py --junitxml=_build/tests/package.xml tests
+	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=300 \
+	  --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
+	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py
+	@$(BIN)/python tests/summary.py _build/tests/*.xml
+
+lint: .venv/.installed  ## format and lint code and notebooks
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+notebooks: .venv/.installed  ## execute the notebooks in place and strip what differs from run to run
+	$(BIN)/python site/execute.py in-place
+	@echo "The notebooks in book/ are executed: look at them with git diff --stat"
+
+serve: $(HTML)  ## build the book and serve it at http://localhost:8000
+	$(BIN)/python -m http.server --directory _build/html 8000
+
+screenshot: $(HTML) .venv/.chromium  ## take the README's picture of the book
+	$(BIN)/python site/screenshot.py site/screenshot.png
+	@echo "The picture: site/screenshot.png"
+
+clean:  ## remove everything that was built (.venv stays)
+	rm -rf _build site/dist site/node_modules .pytest_cache .ruff_cache
+	@echo "Clean. To set up from nothing, remove .venv as well."
+
+# Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
+$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/logo.svg _build/.settings .venv/.installed
+	$(BIN)/python site/execute.py cache
+	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
+	@echo "Building the pages ..."
+	$(BIN)/jupyter-book build -q -W -n --keep-going . > /dev/null || { rm -rf _build/html; exit 1; }
+
+# Written anew only when a setting such as VAE_LAB_DATASET differs from the last build's.
+_build/.settings: FORCE
+	@mkdir -p _build; echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
+FORCE:
+
+site/dist/book.css: $(SITE_SOURCES) site/node_modules/.package-lock.json
+	@echo "Bundling styles, fonts, widgets and MathJax ..."
+	@cd site && ../$(BIN)/node build.js
+
+site/node_modules/.package-lock.json: site/package-lock.json .venv/.installed
+	@echo "Installing the site's packages ..."
+	@cd site && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error
+	@touch $@
+
+.venv/.installed: requirements.txt pyproject.toml $(BIN)/uv
+	$(BIN)/uv pip sync --python $(BIN)/python requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@touch $@
+
+# The first Python of these that is new enough.
+$(BIN)/uv:
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
+	[ "$$python" ] || { echo "This book needs Python 3.11 or newer, and found none. Install one, then run make again."; exit 1; }; \
+	echo "Making .venv with $$($$python --version) ..."; \
+	[ -x $(BIN)/pip ] || $$python -m venv .venv || { rm -rf .venv; \
+	  echo "Python cannot make virtual environments here. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+
+.venv/.chromium: .venv/.installed
+	@$(BIN)/python site/browser.py
+	@touch $@

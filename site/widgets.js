@@ -1,0 +1,58 @@
+// The widget manager of the static page: rebuilds ipywidgets and anywidgets from the state that the notebook left in it.
+import * as base from "@jupyter-widgets/base";
+import { ManagerBase } from "@jupyter-widgets/base-manager";
+import * as controls from "@jupyter-widgets/controls";
+import { Widget } from "@lumino/widgets";
+
+const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
+const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
+
+// The theme's FontAwesome would replace the <i> elements that Play toggles; nested, they stay.
+window.FontAwesomeConfig = { ...window.FontAwesomeConfig, autoReplaceSvg: "nest" };
+
+// anywidget registers itself as an AMD module; esbuild renames its `define` to this.
+const anywidget = new Promise((resolve) => {
+  globalThis.defineAnywidget = (_names, factory) => resolve(factory(base));
+});
+import("anywidget");
+
+class PageManager extends ManagerBase {
+  async loadClass(name, module) {
+    const classes = { "@jupyter-widgets/base": base, "@jupyter-widgets/controls": controls, anywidget: await anywidget }[module];
+    if (!classes?.[name]) throw new Error(`This page has no widget ${module}.${name}`);
+    return classes[name];
+  }
+  // There is no kernel: a widget may talk to it, and nobody listens.
+  async _create_comm() {
+    return { on_close() {}, on_msg() {}, send() {}, close() {} };
+  }
+  async _get_comm_info() {
+    return {};
+  }
+}
+
+/** Sliders' labels may hold `$…$`; ipywidgets asks MathJax 2 to set them. @param {HTMLElement} label */
+function typeset(label) {
+  if (!window.MathJax?.typesetPromise || !/\$[^$]+\$/.test(label.textContent)) return;
+  label.classList.add("mathjax_process"); // the class on which Sphinx lets MathJax work
+  label.innerHTML = label.innerHTML.replace(/\$([^$]+)\$/g, "\\($1\\)");
+  MathJax.startup.promise.then(() => MathJax.typesetPromise([label]));
+}
+
+async function show() {
+  if (window.MathJax) window.MathJax.Hub ??= { Queue: ([, , label]) => typeset(label) };
+  document.head.append(Object.assign(document.createElement("style"), { textContent: WIDGET_CSS }));
+  for (const state of document.querySelectorAll(STATE)) {
+    const manager = new PageManager();
+    const models = new Map((await manager.set_state(JSON.parse(state.textContent))).map((m) => [m.model_id, m]));
+    for (const script of document.querySelectorAll(VIEW)) {
+      const model = models.get(JSON.parse(script.textContent).model_id);
+      if (!model) continue;
+      const place = Object.assign(document.createElement("div"), { className: "widget-area" });
+      script.replaceWith(place);
+      Widget.attach((await manager.create_view(model)).luminoWidget, place);
+    }
+  }
+}
+
+window.addEventListener("load", show);

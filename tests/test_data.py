@@ -1,0 +1,170 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae_lab import data
+from vae_lab.data import Dataset, Images
+
+
+def blank(*shape) -> torch.Tensor:
+    return torch.zeros(shape, dtype=torch.uint8)
+
+
+def numbered(n: int) -> Images:
+    """n images of one pixel, whose value is their number."""
+    return Images(torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1), torch.arange(n))
+
+
+def numbers(batch) -> list[int]:
+    return (batch * 255).round().int().flatten().tolist()
+
+
+def together(batches) -> list[int]:
+    return numbers(torch.cat(list(batches)))
+
+
+def generator(seed=0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_unknown_name_lists_the_names():
+    with pytest.raises(
+        ValueError, match="unknown data set 'minst'; choose one of digits, mnist, fashion-mnist"
+    ):
+        data.load("minst")
+
+
+def test_digits_are_all_there_and_split(digits):
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert digits.train.shape == (1, 28, 28)
+    shares = [part.labels.bincount(minlength=10) / len(part) for part in (digits.train, digits.test)]
+    torch.testing.assert_close(*shares, atol=0.003, rtol=0)  # stratified
+
+
+def test_digits_split_is_the_same_each_time(digits):
+    again = data.load()
+    assert torch.equal(again.train.pixels, digits.train.pixels)
+    assert torch.equal(again.test.labels, digits.test.labels)
+
+
+def test_no_digit_is_in_both_train_and_test(digits):
+    train, test = ({x.numpy().tobytes() for x in part.pixels} for part in (digits.train, digits.test))
+    assert not train & test
+
+
+def test_digits_keep_their_labels(digits):
+    distance = torch.cdist(digits.test.read().flatten(1), digits.train.read().flatten(1))
+    nearest = digits.train.labels[distance.argmin(1)]
+    assert (nearest == digits.test.labels).float().mean() > 0.95
+
+
+def test_digits_are_framed_like_mnist(digits):
+    x = digits.train.pixels
+    inside = torch.zeros(28, 28, dtype=bool)
+    inside[3:25, 3:25] = True
+    assert not x[..., ~inside].any()
+    assert x.max() == 255 and (x == 0).float().mean() > 0.7  # black paper, white ink
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "view", "words"),
+    [
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2), "grey", "must be uint8 .* got torch.float32"),
+        (blank(2, 4, 4), torch.zeros(2), "grey", r"got torch.uint8 of shape \(2, 4, 4\)"),
+        (blank(2, 1, 4, 4), torch.zeros(3), "grey", r"2 images and labels of shape \(3,\)"),
+        (blank(0, 1, 4, 4), torch.zeros(0), "grey", "at least one image"),
+        (blank(2, 1, 4, 4), torch.zeros(2), "gray", "unknown view 'gray'; choose one of grey"),
+    ],
+)
+def test_what_are_no_images_is_refused(pixels, labels, view, words):
+    with pytest.raises(ValueError, match=words):
+        Images(pixels, labels, view)
+
+
+def test_grey_pixels_are_255ths():
+    assert numbered(256).read().flatten().tolist() == pytest.approx([i / 255 for i in range(256)])
+
+
+def test_binarized_is_drawn_once():
+    black_and_white = numbered(256).binarized(generator())
+    x = black_and_white.read()
+    assert black_and_white.view == "binarized" and set(x.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(x, black_and_white.read())
+    assert not torch.equal(x, numbered(256).binarized(generator(1)).read())
+
+
+def test_dynamic_is_drawn_at_every_reading():
+    images = numbered(256).dynamic()
+    g = generator()
+    first, second = images.read(generator=g), images.read(generator=g)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, images.read(generator=generator()))
+
+
+@pytest.mark.parametrize("view", ["binarized", "dynamic"])
+def test_binary_pixels_have_the_grey_mean(view):
+    grey = Images(torch.full((100, 1, 20, 20), 77, dtype=torch.uint8), torch.zeros(100))
+    images = grey.dynamic() if view == "dynamic" else grey.binarized(generator())
+    p, n = 77 / 255, 100 * 20 * 20
+    found = images.read(generator=generator()).mean().item()
+    assert found == pytest.approx(p, abs=4 * (p * (1 - p) / n) ** 0.5)
+
+
+@given(n=st.integers(1, 60), batch_size=st.integers(1, 70), steps=st.integers(0, 40))
+def test_a_pass_visits_no_image_twice_and_leaves_less_than_a_batch(n, batch_size, steps):
+    batches = list(numbered(n).batches(batch_size, steps, generator()))
+    size = min(batch_size, n)
+    assert [len(b) for b in batches] == [size] * steps
+    whole = n // size
+    for start in range(0, steps, whole):
+        seen = together(batches[start : start + whole])
+        assert len(set(seen)) == len(seen) and n - whole * size < size
+
+
+def test_a_pass_that_divides_evenly_visits_all():
+    assert sorted(together(numbered(60).batches(20, 3, generator()))) == list(range(60))
+
+
+def test_each_pass_has_its_own_order():
+    first, second = map(numbers, numbered(60).batches(60, 2, generator()))
+    assert first != second != list(range(60)) and sorted(first) == sorted(second)
+
+
+def test_the_seed_is_the_order():
+    a, b, c = (list(map(numbers, numbered(60).batches(7, 20, generator(s)))) for s in (3, 3, 4))
+    assert a == b != c
+
+
+def test_dynamic_batches_repeat_with_the_seed():
+    a, b = (torch.cat(list(numbered(60).dynamic().batches(20, 6, generator(5)))) for _ in range(2))
+    assert torch.equal(a, b) and not torch.equal(a[:60].sort(0)[0], a[60:].sort(0)[0])
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="at least one image, got batch_size=0"):
+        next(numbered(3).batches(0, 1, generator()))
+
+
+def test_moving_moves_pixels_and_labels():
+    there = Dataset("d", numbered(3), numbered(2).dynamic()).to("meta")
+    parts = [there.train.pixels, there.train.labels, there.test.pixels, there.test.labels]
+    assert {x.device.type for x in parts} == {"meta"} and there.test.view == "dynamic"
+
+
+def test_reprs_are_readable(digits):
+    assert repr(digits) == "digits: 1,437 images to train on, 360 to test, 1×28×28, on cpu"
+    assert repr(digits.test.dynamic()) == "Images(360 of 1×28×28, dynamic, 10 classes)"
+
+
+def test_images_can_be_compared_and_hashed(digits):
+    assert digits.train == digits.train != digits.test
+    assert len({digits.train, digits.test}) == 2
+
+
+def test_root_is_the_environments_or_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAE_LAB_DATA", str(tmp_path))
+    assert data.root() == tmp_path
+    monkeypatch.setenv("VAE_LAB_DATA", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data.root() == tmp_path / ".cache" / "vae_lab"

@@ -1,0 +1,288 @@
+"""The built book, in a real browser: `make book` first, or `make test`, which does."""
+
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+from book_html import inline
+from browser import launch
+from vae_lab.plotting import use_style
+
+ROOT = Path(__file__).parents[1]
+HTML = ROOT / "_build/html"
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts)
+EXPLORERS = [page for page in PAGES if "widget-view+json" in (HTML / page).read_text("utf8")]
+DESKTOP, PHONE = (1280, 800), (390, 844)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    assert PAGES, "there is no built book in _build/html: run `make book`"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launch() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def host():
+    """The book served below a sub-path, as GitHub Pages does."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    handler = functools.partial(Quiet, directory=HTML.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
+        server.shutdown()
+
+
+@pytest.fixture
+def visit(browser, host):
+    """Open a page and wait until its equations and widgets stand; what goes wrong there fails the test."""
+    complaints, contexts = [], []
+
+    def visit(name, *, size=DESKTOP, scheme="light", by="file"):
+        origin = HTML.as_uri() if by == "file" else host
+        context = browser.new_context(
+            viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.on("response", lambda r: complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        page.on(
+            "request",
+            lambda r: (
+                None
+                if r.url.startswith((origin, "data:", "blob:"))
+                else complaints.append(f"off-host: {r.url}")
+            ),
+        )
+        page.goto(f"{origin}/{name}", wait_until="load")
+        page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
+        page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme", "by"),
+    [(DESKTOP, "light", "http"), (PHONE, "dark", "file")],
+    ids=["desktop-light-http", "phone-dark-file"],
+)
+@pytest.mark.parametrize("name", PAGES)
+def test_page(visit, name, size, scheme, by):
+    page = visit(name, size=size, scheme=scheme, by=by)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0], "the page scrolls sideways"
+    assert page.locator("mjx-merror").count() == 0
+    for text in page.locator(".math").all_inner_texts():
+        assert "\\" not in text, f"not typeset: {text}"
+    assert not re.search(r"\$[^$\n]{1,80}\$", page.evaluate(PROSE)), "a raw equation in the text"
+    assert page.evaluate(NAMELESS) == [], "pictures without alternative text"
+    assert page.evaluate("document.documentElement.dataset.theme ?? 'none'") in (
+        scheme,
+        "none",
+    )  # none: a redirect
+
+
+PROSE = """(() => {
+  const article = document.querySelector('article')?.cloneNode(true);
+  article?.querySelectorAll('pre, code, script').forEach((e) => e.remove());
+  return article?.textContent ?? '';
+})()"""
+NAMELESS = """[...document.querySelectorAll('article :is(img, canvas, svg.figure)')]
+  .filter((e) => !(e.alt || e.getAttribute('aria-label'))?.trim()).map((e) => e.outerHTML.slice(0, 99))"""
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("scheme", "by"), [("light", "file"), ("dark", "http")], ids=["light-file", "dark-http"]
+)
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_every_slider_moves_its_picture(visit, name, size, scheme, by, capsys):
+    page = visit(name, size=size, scheme=scheme, by=by)
+    times = []
+    for i, handle in enumerate(page.locator(".widget-area [role=slider]").all()):
+        area = handle.locator("xpath=ancestor::*[contains(@class, 'widget-area')]")
+        handle.scroll_into_view_if_needed()
+        for how, move in {"keyboard": by_keyboard, "pointer": by_pointer}.items():
+            before = picture(area)
+            move(page, handle)
+            page.wait_for_timeout(50)  # some frames
+            assert picture(area) != before, f"slider {i}: the {how} changes nothing"
+            times += area.locator("[data-ms]").evaluate_all("all => all.map((e) => Number(e.dataset.ms))")
+    if times:
+        with capsys.disabled():
+            print(
+                f"\n{name} {size[0]} px: {sum(times) / len(times):.2f} ms a step, at most {max(times):.2f} ms"
+            )
+
+
+def picture(area) -> list[str]:
+    return area.locator("canvas").evaluate_all("all => all.map((canvas) => canvas.toDataURL())")
+
+
+def by_keyboard(page, handle):
+    handle.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    if handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax"):
+        for _ in range(10):
+            page.keyboard.press("ArrowLeft")
+
+
+def by_pointer(page, handle):
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(x - 6 * step, y, steps=2)
+    page.mouse.up()
+
+
+class Anchors(HTMLParser):
+    """What a page links to and what can be linked to in it."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links, self.ids = [], set()
+        self.feed(path.read_text("utf8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.ids |= {attributes.get("id"), attributes.get("name")}
+        self.links += [value for key in ("href", "src") if (value := attributes.get(key))]
+
+
+def test_links_resolve():
+    pages = {HTML / name: Anchors(HTML / name) for name in PAGES}
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            url = urlsplit(link)
+            if url.scheme or url.netloc:
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            anchor = unquote(url.fragment)
+            if not target.exists() or (anchor and target in pages and anchor not in pages[target].ids):
+                broken.append(f"{path.relative_to(HTML)}: {link}")
+    assert not broken, "\n".join(broken)
+
+
+def test_pages_without_widgets_do_not_load_the_widget_manager():
+    for name in set(PAGES) - set(EXPLORERS):
+        assert "widgets.js" not in (HTML / name).read_text("utf8"), name
+
+
+ROLES = {
+    r"q_\phi(z \mid x)": [("vae-q", "qϕ")],
+    r"q_{\phi}^{*}": [("vae-q", "qϕ*")],
+    r"\log \sigma^2_\phi(x)": [("vae-q", "σϕ2")],
+    r"\boldsymbol\mu_{\phi,i}": [("vae-q", "μϕ,i")],
+    r"\mathrm{Enc}_\phi(x)": [("vae-q", "Encϕ")],
+    r"p_\theta(x \mid z)\, p(z)": [("vae-p", "pθ"), ("vae-prior", "p")],
+    r"p(\mathbf{z}) p(z_i) p(x)": [("vae-prior", "p"), ("vae-prior", "p")],
+    r"\mathcal{L}_{\theta,\phi}": [("vae-p", "θ"), ("vae-q", "ϕ")],
+    r"\mathbb{E}_{z \sim q_\phi(z|x)}[f]": [("vae-q", "qϕ")],
+    r"\nabla_\phi \max_\theta": [("vae-q", "ϕ"), ("vae-p", "θ")],
+    r"\frac\phi2 + \hat\theta^{(t)}": [("vae-q", "ϕ"), ("vae-p", "θ")],
+    r"D_{\mathrm{KL}}(q \| p) + \operatorname{KL}": [("vae-kl", "DKL"), ("vae-kl", "KL")],
+    r"\underbrace{x}_{\text{reconstruction}} - \underbrace{y}_{\text{KL}}": [
+        ("vae-rec", "reconstruction"),
+        ("vae-kl", "KL"),
+    ],
+    r"\class{vae-rec}{x}": [("vae-rec", "x")],
+    r"x^2 + \sum_i q_i \log p_i": [],
+}
+
+
+def test_equations_carry_the_colors_of_the_roles(visit):
+    page = visit("book/notation.html")
+    for tex, expected in ROLES.items():
+        tree = ElementTree.fromstring(page.evaluate("tex => MathJax.tex2mml(tex)", tex))
+        marked = [
+            (e.get("class"), "".join("".join(e.itertext()).split())) for e in tree.iter() if e.get("class")
+        ]
+        assert marked == expected, tex
+    q = page.locator(".vae-q").first
+    light = q.evaluate("e => getComputedStyle(e).color")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert q.evaluate("e => getComputedStyle(e).color") != light
+
+
+def test_a_figure_goes_into_the_page(tmp_path):
+    use_style()
+    fig, ax = plt.subplots()
+    ax.scatter([0, 1], [0, 1], c="#0072B2", edgecolors="#ffffff")
+    ax.set_title("a <b> & c")
+    fig.savefig(tmp_path / "figure.svg")
+    plt.close(fig)
+    svg = (tmp_path / "figure.svg").read_text()
+    first, second = (inline(svg, alt='a "point" & another', prefix=prefix) for prefix in ("f0-", "f1-"))
+    ids = [{e.get("id") for e in ElementTree.fromstring(f).iter()} - {None} for f in (first, second)]
+    assert ids[0] and not ids[0] & ids[1]
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', first)) == ids[0]
+    assert ElementTree.fromstring(first).get("aria-label") == 'a "point" & another'
+    assert "var(--vae-q, #0072b2)" in first and "var(--vae-paper, #ffffff)" in first
+
+
+@pytest.mark.parametrize(("condition", "passes"), [("1 < 2", True), ("2 < 1", False)])
+def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition, passes):
+    """The sentinel, and its control: the same tiny book with a claim that holds."""
+    for name in ("_config.yml", "site"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
+    shutil.copy(ROOT / "book/references.bib", tmp_path / "book")
+    source = f"from vae_lab import claim\n\nclaim('one is less than two', {condition})"
+    claimed = {
+        "text/plain": "✓ one is less than two",
+        "text/html": '<p class="claim"><span>✓</span> one is less than two</p>',
+    }
+    cell = nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output("display_data", claimed)])
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    chapter = nbformat.v4.new_notebook(
+        metadata={"kernelspec": kernel}, cells=[nbformat.v4.new_markdown_cell("# One"), cell]
+    )
+    nbformat.write(chapter, tmp_path / "book/chapter.ipynb")
+
+    bin = Path(sys.executable).parent
+    build = [bin / "jupyter-book", "build", "-q", "-W", "-n", "--keep-going", "."]
+    nbval = [
+        bin / "pytest",
+        "-q",
+        "--nbval",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir=.",
+        "book",
+    ]
+    for command in (build, nbval):
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (run.returncode == 0) is passes, run.stdout + run.stderr
+        assert passes or "does not bear out: one is less than two" in run.stdout + run.stderr

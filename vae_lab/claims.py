@@ -1,0 +1,44 @@
+"""A sentence of the book, checked where it is made."""
+
+import html
+from dataclasses import dataclass
+
+
+class ClaimFailedError(AssertionError):
+    """A sentence of the book turned out to be false in this run."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that has been checked; shown as a line with a tick."""
+
+    sentence: str
+
+    def __repr__(self) -> str:
+        return f"✓ {self.sentence}"
+
+    def _repr_html_(self) -> str:
+        return f'<p class="claim"><span>✓</span> {html.escape(self.sentence)}</p>'
+
+
+def claim(sentence: str, condition) -> None:
+    """Show `✓ sentence` if `condition` holds, and stop the notebook if it does not.
+
+    `condition` is one truth value: a bool, or a Boolean NumPy or torch scalar. A number is none, so that
+    a forgotten comparison is noticed. A comparison with NaN is false, so a claim about a diverged run fails.
+
+    Raises `ClaimFailedError` with the sentence if it is false, `TypeError` if it is not one truth value.
+    """
+    holds = condition.item() if getattr(condition, "ndim", None) == 0 else condition
+    if not isinstance(holds, bool):
+        raise TypeError(f"claim needs one truth value, got {condition!r}; compare, then use .all() or .any()")
+    if not holds:
+        raise ClaimFailedError(f"this run does not bear out: {sentence}")
+    shown = Claim(sentence)
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(shown)
+    else:
+        display(shown) if get_ipython() else print(shown)

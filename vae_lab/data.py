@@ -1,0 +1,150 @@
+"""Images as one `uint8` tensor on the training device, batched by indexing."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NAMES = ("digits", "mnist", "fashion-mnist")
+VIEWS = ("grey", "binarized", "dynamic")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Images:
+    """A set of images and their labels.
+
+    pixels : uint8 tensor of shape (N, C, H, W), 0 … 255, channel first
+    labels : int64 tensor of shape (N,)
+    view : how pixels are read as numbers: "grey" x = pixel / 255; "binarized", pixels are 0 or 255;
+        "dynamic", every reading draws x ~ Bernoulli(pixel / 255) afresh
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    view: str = "grey"
+
+    def __post_init__(self):
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise ValueError(
+                f"pixels must be uint8 of shape (N, C, H, W), got {self.pixels.dtype} of shape "
+                f"{tuple(self.pixels.shape)}; scale to 0 … 255 and add the missing axis"
+            )
+        if self.labels.shape != (len(self.pixels),) or not len(self.pixels):
+            raise ValueError(
+                f"need at least one image and one label each, got {len(self.pixels)} images "
+                f"and labels of shape {tuple(self.labels.shape)}"
+            )
+        if self.view not in VIEWS:
+            raise ValueError(f"unknown view {self.view!r}; choose one of {', '.join(VIEWS)}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return tuple(self.pixels.shape[1:])
+
+    def to(self, device: torch.device | str) -> "Images":
+        """The same images on another device."""
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def read(self, index=slice(None), generator: torch.Generator | None = None) -> Tensor:
+        """The images at `index` as float numbers in [0, 1], shape (B, C, H, W)."""
+        x = self.pixels[index].float().div_(255)
+        return torch.bernoulli(x, generator=generator) if self.view == "dynamic" else x
+
+    def binarized(self, generator: torch.Generator) -> "Images":
+        """Black-and-white images, x ~ Bernoulli(pixel / 255), drawn once and kept."""
+        drawn = torch.bernoulli(self.pixels.float().div_(255), generator=generator)
+        return replace(self, pixels=drawn.mul_(255).to(torch.uint8), view="binarized")
+
+    def dynamic(self) -> "Images":
+        """Black-and-white images drawn afresh whenever they are read."""
+        return replace(self, view="dynamic")
+
+    def batches(self, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield `steps` float batches (B, C, H, W), going through the set in a new order each time.
+
+        The last, smaller batch of a pass is left out unless it is the only one.
+        """
+        if batch_size < 1:
+            raise ValueError(f"a batch needs at least one image, got batch_size={batch_size}")
+        batch_size = min(batch_size, len(self))
+        whole = len(self) // batch_size
+        for step in range(steps):
+            if step % whole == 0:
+                order = torch.randperm(len(self), generator=generator, device=generator.device)
+                order = order.to(self.pixels.device)
+            start = step % whole * batch_size
+            yield self.read(order[start : start + batch_size], generator)
+
+    def __repr__(self) -> str:
+        c, h, w = self.shape
+        return f"Images({len(self):,} of {c}×{h}×{w}, {self.view}, {self.labels.unique().numel()} classes)"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Dataset:
+    """A named data set, split into images to train on and images never trained on."""
+
+    name: str
+    train: Images
+    test: Images
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same images on another device."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+    def __repr__(self) -> str:
+        c, h, w = self.train.shape
+        return (
+            f"{self.name}: {len(self.train):,} images to train on, {len(self.test):,} to test, "
+            f"{c}×{h}×{w}, on {self.train.pixels.device}"
+        )
+
+
+def root() -> Path:
+    """The folder that holds data sets: $VAE_LAB_DATA, or ~/.cache/vae_lab."""
+    return Path(os.environ.get("VAE_LAB_DATA") or "~/.cache/vae_lab").expanduser()
+
+
+def load(
+    name: str = "digits", *, folder: Path | str | None = None, device: str | torch.device = "cpu"
+) -> Dataset:
+    """Load a data set by name, onto `device`.
+
+    "digits" (1,797 handwritten digits at 28×28) needs no network. "mnist" and "fashion-mnist" are read
+    from `folder` (default: `root()`), and downloaded into it if they are not there.
+
+    Raises `ValueError` for an unknown name, `mnist.DataError` for files that are damaged or cannot be had.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    if name == "digits":
+        return _digits().to(device)
+    from vae_lab import mnist
+
+    train, test = mnist.read(name, Path(folder or root()))
+    return Dataset(name, Images(*train), Images(*test)).to(device)
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 8×8 digits, resampled to look like MNIST: 22×22 inside a 28×28 frame."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    x = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
+    x = F.interpolate(x, size=(22, 22), mode="bicubic", align_corners=False)
+    x = ((x - 0.15) / 0.7).clamp(
+        0, 1
+    )  # steeper edges: bicubic blurs them, MNIST's are nearly black and white
+    x = F.pad(x, (3, 3, 3, 3)).mul(255).round().to(torch.uint8)
+    y = torch.tensor(labels, dtype=torch.int64)
+    train, test = train_test_split(torch.arange(len(x)), test_size=360, stratify=y, random_state=0)
+    return Dataset("digits", Images(x[train], y[train]), Images(x[test], y[test]))

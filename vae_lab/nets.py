@@ -1,0 +1,113 @@
+"""Encoder and decoder bodies: plain `nn.Sequential`s from images to numbers and back.
+
+Every body ends in raw numbers, without a squashing function: whoever uses it decides what they mean
+(codes, means and log-variances, logits). Images are (B, C, H, W), codes (B, L).
+"""
+
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+Shape = tuple[int, int, int]
+
+
+class Expect(nn.Module):
+    """The entrance of an encoder: passes images on, and refuses in one sentence what is none.
+
+    The shape is always checked; the range where looking costs nothing, on the CPU.
+    """
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or not len(x):
+            c, h, w = self.shape
+            raise ValueError(
+                f"expected images of shape (B, {c}, {h}, {w}), got {tuple(x.shape)}; reshape or resize them"
+            )
+        if not x.is_floating_point():
+            raise TypeError(f"expected float pixels in [0, 1], got {x.dtype}; divide by 255 first")
+        if x.device.type == "cpu":
+            low, high = x.aminmax()
+            if not (low >= 0 and high <= 1):  # written so that NaN is refused too
+                raise ValueError(f"expected pixels in [0, 1], got {low:.3g} … {high:.3g}; rescale them")
+        return x
+
+    def extra_repr(self) -> str:
+        return "B, " + ", ".join(map(str, self.shape))
+
+
+def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers of the given sizes with `activation` between them: (B, sizes[0]) → (B, sizes[-1])."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def mlp_encoder(
+    shape: Shape, outputs: int, *, hidden: tuple[int, ...] = (400,), activation=nn.ReLU
+) -> nn.Sequential:
+    """Images (B, C, H, W) → numbers (B, outputs) through fully connected layers."""
+    return nn.Sequential(Expect(shape), nn.Flatten(), *mlp([prod(shape), *hidden, outputs], activation))
+
+
+def mlp_decoder(
+    latents: int, shape: Shape, *, hidden: tuple[int, ...] = (400,), activation=nn.ReLU
+) -> nn.Sequential:
+    """Codes (B, L) → raw images (B, C, H, W) through fully connected layers."""
+    return nn.Sequential(*mlp([latents, *hidden, prod(shape)], activation), nn.Unflatten(1, shape))
+
+
+def conv_stages(side: int) -> int:
+    """How often an image side is halved: down to 7 from 28, down to 4 from 32, 64 or 128.
+
+    Raises `ValueError` for a side that does not halve down to between 4 and 7.
+    """
+    stages, rest = 0, side
+    while rest > 7 and rest % 2 == 0:
+        stages, rest = stages + 1, rest // 2
+    if not 4 <= rest <= 7 or not stages:
+        raise ValueError(f"cannot halve a side of {side} down to 4 … 7; resize to 28, 32, 64 or 128 pixels")
+    return stages
+
+
+def conv_encoder(shape: Shape, outputs: int, *, width: int = 32, activation=nn.ReLU) -> nn.Sequential:
+    """Images (B, C, H, W) → numbers (B, outputs): each 4×4 convolution of stride 2 halves the side.
+
+    The channels are `width`, 2 `width`, … up to 8 `width`. H = W is 28, or a power of two such as 32 … 128.
+    """
+    channels, side = _plan(shape, width)
+    layers: list[nn.Module] = [Expect(shape)]
+    for c_in, c_out in zip([shape[0], *channels], channels, strict=False):
+        layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), activation()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side * side, outputs))
+
+
+def conv_decoder(latents: int, shape: Shape, *, width: int = 32, activation=nn.ReLU) -> nn.Sequential:
+    """Codes (B, L) → raw images (B, C, H, W): the mirror image of `conv_encoder`."""
+    channels, side = _plan(shape, width)
+    channels = channels[::-1]
+    layers: list[nn.Module] = [
+        nn.Linear(latents, channels[0] * side * side),
+        nn.Unflatten(1, (channels[0], side, side)),
+    ]
+    for c_in, c_out in zip(channels, [*channels[1:], shape[0]], strict=True):
+        layers += [activation(), nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1)]
+    return nn.Sequential(*layers)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _plan(shape: Shape, width: int) -> tuple[list[int], int]:
+    """The channels after each halving, and the side that is left."""
+    if shape[1] != shape[2]:
+        raise ValueError(f"expected square images, got {shape[1]}×{shape[2]}; crop or resize them")
+    stages = conv_stages(shape[1])
+    return [min(width * 2**i, 8 * width) for i in range(stages)], shape[1] // 2**stages

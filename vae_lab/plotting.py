@@ -1,0 +1,196 @@
+"""One look for every figure: SVG whose colors the page maps to its light or dark theme.
+
+`plot_x(data, *, ax=None) -> ax`; nothing here calls `plt.show()`.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+# One color, one meaning, throughout the book (Okabe & Ito's palette, darkened to be read as text).
+Q, P, PRIOR, KL, REC = "#0072B2", "#C4500A", "#6e7781", "#8F4A8B", "#00795C"
+INK, MUTED, LINE = "#24292f", "#8c959f", "#d0d7de"
+# Ten classes: told apart by lightness as well as hue (Paul Tol's muted scheme and a grey).
+CLASSES = (
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#888888",
+)
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vae_lab",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Source Sans 3", "DejaVu Sans"],
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 11,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=[Q, P, REC, KL, PRIOR]),
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "image.cmap": "gray",
+    "image.interpolation": "none",
+    "figure.figsize": (6.4, 3.2),
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.constrained_layout.use": True,
+}
+
+
+def use_style() -> None:
+    """Set the book's style; in a notebook, show figures as SVG without a date, so that runs compare."""
+    plt.rcParams.update(STYLE)
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython():  # else the next line would start a shell
+        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
+
+
+def plot_images(
+    images,
+    *,
+    columns: int | None = None,
+    captions: Sequence[str] = (),
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw images (N, C, H, W) in [0, 1] as a grid, row by row, each over its caption if it has one.
+
+    columns : images in a row; by default all are in one row
+    """
+    x = _pixels(images)
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {x.shape}")
+    if not len(x) or len(captions) > len(x):
+        raise ValueError(f"expected an image for every caption, got {len(x)} and {len(captions)}")
+    n, h, w = len(x), *x.shape[2:]
+    columns = columns or n
+    rows, gap = -(-n // columns), max(1, w // 14)
+    drop = h // 3 if len(captions) else gap
+    sheet = np.zeros((rows * (h + drop), columns * (w + gap), 4))  # RGBA, transparent between the images
+    for i in range(n):
+        top, left = i // columns * (h + drop), i % columns * (w + gap)
+        sheet[top : top + h, left : left + w] = 1
+        sheet[top : top + h, left : left + w, :3] = x[i].transpose(1, 2, 0).clip(0, 1)
+    if ax is None:
+        width = min(6.4, 0.8 * columns)
+        ax = plt.subplots(figsize=(width, width * sheet.shape[0] / sheet.shape[1] + (0.3 if title else 0)))[1]
+    ax.imshow(sheet)
+    for i, caption in enumerate(captions):
+        top, left = i // columns * (h + drop), i % columns * (w + gap)
+        ax.text(left + w / 2, top + h + drop * 0.45, caption, ha="center", va="center", fontsize=9)
+    ax.set_title(title)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_reconstructions(x, rows: dict, *, first: str = "original", ax: Axes | None = None) -> Axes:
+    """Draw named rows of images: `x` (N, C, H, W), called `first`, over what models make of it, by name."""
+    for name, images in rows.items():
+        if images.shape != x.shape:
+            raise ValueError(f"expected {name!r} of shape {tuple(x.shape)} like x, got {tuple(images.shape)}")
+    stacked = np.concatenate([_pixels(x), *map(_pixels, rows.values())])
+    n, h, w = len(x), *x.shape[2:]
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 6.4 / (n + 1.5) * (len(rows) + 1)))[1]
+    ax = plot_images(stacked, columns=n, ax=ax)
+    for i, name in enumerate([first, *rows]):
+        ax.text(-h / 5, i * (h + max(1, w // 14)) + h / 2, name, ha="right", va="center", fontsize=10)
+    return ax
+
+
+def plot_codes(codes, labels, *, ax: Axes | None = None) -> Axes:
+    """Scatter the first two coordinates of codes (N, L), colored by class and named at its median."""
+    z, y = _array(codes), _array(labels).astype(int)
+    if z.ndim != 2 or z.shape[1] < 2 or y.shape != z.shape[:1]:
+        raise ValueError(f"expected codes (N, at least 2) and labels (N,), got {z.shape} and {y.shape}")
+    ax = ax or plt.subplots(figsize=(4.8, 4.4))[1]
+    for k in np.unique(y):
+        ax.scatter(*z[y == k, :2].T, s=7, color=CLASSES[k % 10], linewidths=0, alpha=0.8, rasterized=True)
+    for k in np.unique(y):
+        halo = [patheffects.withStroke(linewidth=3, foreground=CLASSES[k % 10])]
+        ax.text(
+            *np.median(z[y == k, :2], 0),
+            str(k),
+            color="white",
+            ha="center",
+            va="center",
+            weight="bold",
+            path_effects=halo,
+        )
+    ax.set_xlabel("$z_1$")
+    ax.set_ylabel("$z_2$")
+    ax.set_aspect("equal", "datalim")
+    return ax
+
+
+def plot_curves(
+    curves: dict,
+    *,
+    xlabel: str = "step",
+    ylabel: str = "",
+    colors: dict | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw named curves, each `(x, y)` or `y`, and write its name where it ends."""
+    ax = ax or plt.subplots()[1]
+    for name, curve in curves.items():
+        x, y = curve if isinstance(curve, tuple) else (np.arange(len(curve)), curve)
+        (line,) = ax.plot(x, y, color=(colors or {}).get(name))
+        ax.annotate(
+            name, (x[-1], y[-1]), (5, 0), textcoords="offset points", color=line.get_color(), va="center"
+        )
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    return ax
+
+
+def smooth(values: Sequence[float], width: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Means over runs of `width` neighboring steps: (the middle step of each run, the mean)."""
+    width = min(width, len(values))
+    means = np.convolve(values, np.ones(width) / width, mode="valid")
+    return np.arange(len(means)) + (width - 1) / 2, means
+
+
+def _pixels(images) -> np.ndarray:
+    """Images as a float array; refuses whole numbers, which are not in [0, 1], and NaN."""
+    if "int" in str(getattr(images, "dtype", "")):
+        raise TypeError(f"expected float pixels in [0, 1], got {images.dtype}; divide by 255 first")
+    x = _array(images)
+    if not np.isfinite(x).all():
+        raise ValueError("expected finite pixels, got NaN or infinity; did training diverge?")
+    return x
+
+
+def _array(x) -> np.ndarray:
+    """A tensor from any device, or anything array-like, as a NumPy array."""
+    return np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x, dtype=float)

@@ -1,0 +1,21 @@
+"""One ES module and one style sheet per widget, out of files that share code.
+
+A static page cannot resolve a relative import, so the files are joined in order and their imports of one
+another dropped; on disk each stays a module of its own that Node can load.
+"""
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RELATIVE_IMPORT = re.compile(r'^import .* from "\./[\w.]+";\n', re.MULTILINE)
+
+
+def script(*names: str) -> str:
+    """The JavaScript files of these names as one module; a file comes after those it imports."""
+    return "".join(RELATIVE_IMPORT.sub("", (HERE / name).read_text(encoding="utf-8")) for name in names)
+
+
+def style(*names: str) -> str:
+    """The CSS files of these names as one sheet."""
+    return "".join((HERE / name).read_text(encoding="utf-8") for name in names)

@@ -1,0 +1,131 @@
+"""A decoder as layers and weights that `decoder.js` runs in the browser."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+LARGEST = 65504.0  # of the finite float16 numbers
+SUPPORTED = (
+    "Linear, ConvTranspose2d, Conv2d, Upsample (nearest), ReLU, LeakyReLU, SiLU, Tanh, Sigmoid, "
+    "Identity, Flatten and Unflatten, in nn.Sequential"
+)
+
+
+class Export(NamedTuple):
+    """A decoder ready to travel.
+
+    layers : one JSON object a layer, in order: its name ("op"), sizes and options
+    weights : all weights and biases in the same order, float16, little endian
+    shape : (C, H, W) of the image that comes out
+    """
+
+    layers: list[dict]
+    weights: bytes
+    shape: tuple[int, int, int]
+
+
+class _Step(NamedTuple):
+    options: dict
+    weights: tuple[Tensor, ...] = ()
+
+
+def export(decoder: nn.Module, latents: int) -> Export:
+    """Write down what `decoder` computes from a code (L,) to an image (C, H, W), C 1 or 3.
+
+    Weights are rounded to float16. Raises `ValueError` for a layer the page cannot run, for a weight that
+    is not finite or beyond float16, and for an output that is no image.
+    """
+    first = next(decoder.parameters(), torch.zeros(()))
+    x, steps = torch.zeros(1, latents, dtype=first.dtype, device=first.device), []
+    with torch.no_grad():
+        for layer in _flat(decoder):
+            try:
+                y = layer(x)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{layer} cannot take what comes before it, of shape {tuple(x.shape[1:])}: {error}"
+                ) from error
+            if step := _step(layer, x, y):
+                steps.append(step)
+            x = y
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(
+            f"the decoder gives shape {tuple(x.shape[1:])}, but a picture is (1 or 3, H, W); "
+            "end it with nn.Unflatten(1, (C, H, W))"
+        )
+    weights = b"".join(_half(w) for step in steps for w in step.weights)
+    return Export([step.options for step in steps], weights, tuple(x.shape[1:]))
+
+
+def latents_of(decoder: nn.Module) -> int:
+    """L, as many numbers as the decoder's first layer with weights takes."""
+    for layer in _flat(decoder):
+        for size in ("in_features", "in_channels"):
+            if hasattr(layer, size):
+                return getattr(layer, size)
+    raise ValueError("the decoder has no layer with weights; expected one that starts with nn.Linear(L, …)")
+
+
+def _flat(module: nn.Module) -> list[nn.Module]:
+    """The layers inside nested `nn.Sequential`s, in order."""
+    if isinstance(module, nn.Sequential):
+        return [layer for child in module for layer in _flat(child)]
+    return [module]
+
+
+def _step(layer: nn.Module, x: Tensor, y: Tensor) -> _Step | None:
+    """What the page has to do for one layer that made `y` from `x`; nothing where only the shape changes."""
+    match layer:
+        case nn.Identity() | nn.Flatten() | nn.Unflatten():
+            return None
+        case nn.ReLU() | nn.SiLU() | nn.Tanh() | nn.Sigmoid():
+            return _Step({"op": type(layer).__name__.lower()})
+        case nn.LeakyReLU():
+            return _Step({"op": "leaky_relu", "slope": layer.negative_slope})
+        case nn.Linear() if x.ndim == 2:
+            return _Step(
+                {"op": "linear", "in": layer.in_features, "out": layer.out_features},
+                _weights(layer, layer.out_features),
+            )
+        case nn.ConvTranspose2d() | nn.Conv2d() if _plain(layer):
+            return _convolution(layer, x, y)
+        case nn.Upsample(mode="nearest") if y.shape[2] % x.shape[2] == 0 and y.shape[3] % x.shape[3] == 0:
+            return _Step({"op": "upsample", "in": list(x.shape[1:]), "out": list(y.shape[1:])})
+    raise ValueError(f"the page cannot run {layer} on shape {tuple(x.shape[1:])}; it can run {SUPPORTED}")
+
+
+def _convolution(layer: nn.ConvTranspose2d | nn.Conv2d, x: Tensor, y: Tensor) -> _Step:
+    options = {
+        "op": "conv_transpose" if isinstance(layer, nn.ConvTranspose2d) else "conv",
+        "in": list(x.shape[1:]),
+        "out": list(y.shape[1:]),
+        "kernel": list(layer.kernel_size),
+        "stride": list(layer.stride),
+        "padding": list(layer.padding),
+    }
+    return _Step(options, _weights(layer, layer.out_channels))
+
+
+def _plain(layer: nn.ConvTranspose2d | nn.Conv2d) -> bool:
+    """Whether a convolution is of the kind the page knows: one group, no dilation, zeros around."""
+    zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return zeros and layer.groups == 1 and tuple(layer.dilation) == (1, 1)
+
+
+def _weights(layer: nn.Module, outputs: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias; zeros for a bias that is not there."""
+    bias = layer.bias if layer.bias is not None else torch.zeros(outputs)
+    return layer.weight, bias
+
+
+def _half(weights: Tensor) -> bytes:
+    values = weights.detach().cpu().double().numpy()
+    worst = np.abs(values).max(initial=0)
+    if not worst <= LARGEST:  # written so that NaN is refused too
+        raise ValueError(
+            f"a weight of {worst:.3g} does not fit into float16, which ends at {LARGEST:.0f}; "
+            "train with a smaller learning rate"
+        )
+    return values.astype("<f2").tobytes()

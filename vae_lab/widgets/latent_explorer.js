@@ -1,0 +1,101 @@
+// A latent space to walk through: a plane with a point to drag, and the image a decoder makes of it.
+import { decode } from "./decoder.js";
+import { latentsOf, makePlane } from "./plane.js";
+import { html, oncePerFrame, pixelCanvas, watch, written } from "./ui.js";
+
+/** @typedef {import("./ui.js").Model} Model */
+/** @typedef {import("./plane.js").Latents} Latents */
+/** @typedef {(z: Float32Array) => Float32Array} Decoder */
+
+/** Decoders by the weights they came from: several views of a model share one.
+ * @type {WeakMap<object, Decoder>} */
+const decoders = new WeakMap();
+
+/** @param {Model} model */
+function decoderOf(model) {
+  const weights = model.get("weights");
+  if (!decoders.has(weights)) decoders.set(weights, decode(model.get("layers"), weights));
+  return /** @type {Decoder} */ (decoders.get(weights));
+}
+
+/** The decoded image: grey as white on black in every theme, color as it is.
+ * @param {Model} model */
+function makeImage(model) {
+  const [channels, height, width] = model.get("shape"), decoder = decoderOf(model), area = width * height;
+  const { canvas, context } = pixelCanvas(width, height, 256), image = context.createImageData(width, height);
+  image.data.fill(255);
+  const paint = (/** @type {Float32Array} */ z) => {
+    const x = decoder(z);
+    for (let channel = 0; channel < 3; channel++) {
+      let from = channels === 3 ? channel * area : 0;
+      for (let i = channel; i < 4 * area; i += 4) image.data[i] = 255 * x[from++]; // the array rounds and clamps
+    }
+    context.putImageData(image, 0, 0);
+  };
+  return { canvas, paint };
+}
+
+/** A menu for one of the plane's coordinates; choosing the other's swaps the two.
+ * @param {Model} model @param {"across" | "up"} trait */
+function menu(model, trait) {
+  const other = trait === "across" ? "up" : "across", names = /** @type {string[]} */ (model.get("names"));
+  const options = names.map((name, i) => html("option", { value: i }, name));
+  const select = /** @type {HTMLSelectElement} */ (html("select", { "aria-label": `coordinate ${trait}` }, ...options));
+  select.onchange = () => {
+    if (Number(select.value) === model.get(other)) model.set(other, model.get(trait));
+    model.set(trait, Number(select.value));
+    model.save_changes();
+  };
+  return { root: html("label", {}, `${trait} `, select), update: () => (select.value = String(model.get(trait))) };
+}
+
+/** z in numbers: all of a short code, the plane's two of a long one.
+ * @param {Model} model @param {Latents} latents @param {Float32Array} z */
+function inNumbers(model, latents, z) {
+  const shown = z.length <= 3 ? [...z.keys()] : [model.get("across"), model.get("up")];
+  return shown.map(latents.axis).map(({ name, i, step }) => `${name} = ${written(z[i], step)}`).join(", ");
+}
+
+/** Everything on the page, and what redraws it.
+ * @param {Model} model @param {Latents} latents */
+function build(model, latents) {
+  const image = makeImage(model), plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
+  const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
+  const numbers = html("div", { class: "numbers" });
+  const reset = html("button", { type: "button", click: () => latents.write({ ...model.get("start") }) }, "Put it back");
+  const choose = html("div", { class: "row" }, ...menus.map((m) => m.root));
+  const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];
+  const right = html("div", {}, html("div", { class: "caption" }, "the decoder’s image"), image.canvas, numbers);
+  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), reset);
+  const root = html("div", { class: "vae-widget vae-latent-explorer" }, html("div", { class: "stage" }, ...left, right), foot);
+
+  function draw() {
+    const z = latents.read(), began = performance.now();
+    image.paint(z);
+    root.dataset.ms = (performance.now() - began).toFixed(2);
+    numbers.textContent = inNumbers(model, latents, z);
+    image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
+    plane?.update();
+  }
+  function layOut() {
+    menus.forEach((m) => m.update());
+    plane?.layOut();
+    draw();
+  }
+  return { root, draw, layOut };
+}
+
+/** @param {{model: Model, el: HTMLElement}} view */
+function render({ model, el }) {
+  const latents = latentsOf(model), { root, draw, layOut } = build(model, latents);
+  const moved = oncePerFrame(draw), turned = oncePerFrame(layOut);
+  const ends = [watch(model, latents.traits, moved.ask), watch(model, ["across", "up"], turned.ask), moved.stop, turned.stop];
+  layOut();
+  el.append(root);
+  return () => {
+    ends.forEach((end) => end());
+    root.remove();
+  };
+}
+
+export default { render };

@@ -1,0 +1,193 @@
+"""A latent space to walk through, in a notebook and in a page without Python."""
+
+from collections.abc import Sequence
+from math import floor, log10
+
+import anywidget
+import ipywidgets
+import numpy as np
+import traitlets
+from torch import nn
+
+from vae_lab.widgets.bundle import script, style
+from vae_lab.widgets.decoder import export, latents_of
+from vae_lab.widgets.panel import Panel
+
+MOST_CODES = 1500  # points drawn
+MOST_NUMBERS = 24_000  # of all codes together, 2 bytes each
+HINT = "Drag the point; the arrow keys and the sliders move it too."
+
+
+class LatentExplorer(anywidget.AnyWidget):
+    """A plane of two latent coordinates with a point to drag, and the decoder's image of it.
+
+    Traits z0 … z{L-1} hold the code; link sliders to them. See `latent_explorer`, which does.
+    """
+
+    _esm = script("ui.js", "decoder.js", "plane.js", "latent_explorer.js")
+    _css = style("base.css", "latent_explorer.css")
+    layers = traitlets.List().tag(sync=True)
+    weights = traitlets.Bytes().tag(sync=True)
+    shape = traitlets.List().tag(sync=True)
+    names = traitlets.List().tag(sync=True)
+    ranges = traitlets.List().tag(sync=True)
+    steps = traitlets.List().tag(sync=True)
+    start = traitlets.List().tag(sync=True)
+    across = traitlets.Int(0).tag(sync=True)
+    up = traitlets.Int(1).tag(sync=True)
+    codes = traitlets.Bytes().tag(sync=True)
+    labels = traitlets.Bytes().tag(sync=True)
+    label_names = traitlets.List().tag(sync=True)
+    prior = traitlets.Bool(True).tag(sync=True)
+    hint = traitlets.Unicode(HINT).tag(sync=True)
+
+    def __init__(self, *, start: list[float], **traits):
+        self.add_traits(**{f"z{i}": traitlets.Float(value).tag(sync=True) for i, value in enumerate(start)})
+        super().__init__(start=start, **traits)
+
+    def __repr__(self) -> str:
+        return f"LatentExplorer(L={len(self.start)}, {'×'.join(map(str, self.shape))})"
+
+
+def latent_explorer(
+    decoder: nn.Module,
+    *,
+    codes=None,
+    labels=None,
+    ranges: Sequence | None = None,
+    names: Sequence[str] | None = None,
+    start: Sequence[float] | None = None,
+    prior: bool = True,
+    hint: str = HINT,
+) -> Panel:
+    """A plane to drag a code in, a slider for each of its L coordinates, and the image a decoder makes of it.
+
+    decoder : codes (B, L) → images (B, C, H, W) in [0, 1], C 1 or 3, of layers that `decoder.export` knows;
+        append nn.Sigmoid() to one that ends in logits
+    codes : (N, L), drawn as points; evenly thinned to 1,500 of them, fewer if L is above 16
+    labels : (N,) whole numbers or strings that color the codes
+    ranges : (low, high) for every coordinate, or L such pairs; default: what holds the codes and the prior
+    names : of the L coordinates, default z₁, z₂, …
+    start : where the point begins, default the first code
+    prior : whether to draw N(0, I), as circles at one, two and three standard deviations
+    hint : one line on what to try
+
+    Raises `ValueError` for a decoder the page cannot run and for arguments that do not fit it.
+    """
+    latents = latents_of(decoder)
+    layers, weights, shape = export(decoder, latents)
+    codes = _array(codes, latents)
+    ranges = _ranges(ranges, codes, prior)
+    steps = [_round_number((high - low) / 120) for low, high in ranges]
+    points, kinds, label_names = _thinned(codes, labels)
+    view = LatentExplorer(
+        layers=layers,
+        weights=weights,
+        shape=list(shape),
+        names=_names(names, latents),
+        ranges=ranges,
+        steps=steps,
+        start=_start(start, codes, ranges, steps),
+        codes=points,
+        labels=kinds,
+        label_names=label_names,
+        prior=prior,
+        hint=hint,
+    )
+    return Panel(view, {f"z{i}": _slider(view, i) for i in range(latents)})
+
+
+def _slider(view: LatentExplorer, i: int) -> ipywidgets.FloatSlider:
+    low, high = view.ranges[i]
+    return ipywidgets.FloatSlider(
+        value=view.start[i],
+        min=low,
+        max=high,
+        step=view.steps[i],
+        description=view.names[i],
+        readout_format=f".{max(0, -floor(log10(view.steps[i])))}f",
+        style={"description_width": "initial"},
+        layout=ipywidgets.Layout(width="auto"),
+    )
+
+
+def _array(codes, latents: int) -> np.ndarray:
+    """Codes as float64 (N, L); none at all as (0, L)."""
+    if codes is None:
+        return np.zeros((0, latents))
+    codes = np.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes, dtype=float)
+    if codes.ndim != 2 or codes.shape[1] != latents or not len(codes):
+        raise ValueError(f"expected codes of shape (N, {latents}) for this decoder, got {codes.shape}")
+    if not np.isfinite(codes).all():
+        raise ValueError("some codes are not finite; look at the encoder's output before drawing it")
+    return codes
+
+
+def _ranges(ranges, codes: np.ndarray, prior: bool) -> list[list[float]]:
+    """L pairs (low, high)."""
+    latents = codes.shape[1]
+    if ranges is None and prior:  # the same for all, symmetric, so that the prior's circles are circles
+        reach = max(3.0, np.quantile(abs(codes), 0.998) if len(codes) else 0)
+        ranges = (-np.ceil(2 * reach) / 2, np.ceil(2 * reach) / 2)
+    if ranges is None:
+        return [_range_of(values) for values in codes.T]
+    pairs = np.asarray(ranges, dtype=float)
+    pairs = np.tile(pairs, (latents, 1)) if pairs.shape == (2,) else pairs
+    if pairs.shape != (latents, 2) or not (np.isfinite(pairs).all() and (pairs[:, 0] < pairs[:, 1]).all()):
+        raise ValueError(
+            f"ranges must be one (low, high) or {latents} of them, each with low < high; got {ranges}"
+        )
+    return pairs.tolist()
+
+
+def _range_of(values: np.ndarray) -> list[float]:
+    """Round ends that hold all but the outermost codes; ±3 without codes."""
+    low, high = np.quantile(values, [0.002, 0.998]) if len(values) else (-3.0, 3.0)
+    unit = _round_number(max(high - low, 1e-3) / 10)
+    low, high = np.floor(low / unit) * unit, np.ceil(high / unit) * unit
+    return [float(f"{low:.9g}"), float(f"{max(high, low + unit):.9g}")]
+
+
+def _round_number(x: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that does not exceed x."""
+    power = 10.0 ** floor(log10(x))
+    return float(f"{max(m for m in (1, 2, 5) if m * power <= x * (1 + 1e-9)) * power:.12g}")
+
+
+def _start(start, codes: np.ndarray, ranges, steps) -> list[float]:
+    """A code on the sliders' steps and inside their ranges."""
+    latents = codes.shape[1]
+    if start is None:
+        start = codes[0] if len(codes) else [0.8, -0.6, *[0.0] * latents][:latents]
+    if len(start) != latents:
+        raise ValueError(f"start must hold {latents} numbers, one a coordinate; got {len(start)}")
+    inside = [min(max(float(s), low), high) for s, (low, high) in zip(start, ranges, strict=True)]
+    return [
+        round(low + round((s - low) / step) * step, 7)
+        for s, (low, _), step in zip(inside, ranges, steps, strict=True)
+    ]
+
+
+def _names(names: Sequence[str] | None, latents: int) -> list[str]:
+    if names is None:
+        return [f"z{str(i + 1).translate(str.maketrans('0123456789', '₀₁₂₃₄₅₆₇₈₉'))}" for i in range(latents)]
+    if len(names) != latents:
+        raise ValueError(f"names must hold {latents} words, one a coordinate; got {len(names)}")
+    return [str(name) for name in names]
+
+
+def _thinned(codes: np.ndarray, labels) -> tuple[bytes, bytes, list[str]]:
+    """Codes as float16 bytes, labels as one byte each, and the words the labels stand for."""
+    chosen = np.linspace(
+        0, len(codes) - 1, min(len(codes), MOST_CODES, MOST_NUMBERS // codes.shape[1])
+    ).astype(int)
+    points = codes[chosen].clip(-65504, 65504).astype("<f2").tobytes()
+    if labels is None:
+        return points, b"", []
+    labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    if labels.shape != (len(codes),):
+        raise ValueError(f"expected one label for each of {len(codes)} codes, got shape {labels.shape}")
+    words, kinds = np.unique(labels, return_inverse=True)
+    if len(words) > 256:
+        raise ValueError(f"labels take {len(words)} values; at most 256 can be told apart here")
+    return points, kinds[chosen].astype(np.uint8).tobytes(), [str(word) for word in words.tolist()]

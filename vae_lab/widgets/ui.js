@@ -1,0 +1,92 @@
+// What the widgets share: making elements, writing numbers, following pointers, drawing at most once a frame.
+
+/** @typedef {{get(name: string): any, set(name: string, value: any): void, save_changes(): void,
+ *   on(event: string, call: () => void): void, off(event: string, call: () => void): void}} Model */
+
+/** An HTML element; a property that is a function listens, the others become attributes.
+ * @param {string} tag @param {Record<string, any>} properties @param {(Node | string)[]} children */
+export function html(tag, properties = {}, ...children) {
+  return dress(document.createElement(tag), properties, children);
+}
+
+/** An SVG element.
+ * @param {string} tag @param {Record<string, any>} properties @param {(Node | string)[]} children */
+export function svg(tag, properties = {}, ...children) {
+  const element = /** @type {SVGElement} */ (document.createElementNS("http://www.w3.org/2000/svg", tag));
+  return dress(element, properties, children);
+}
+
+/** @template {Element} E @param {E} element @param {Record<string, any>} properties @param {(Node | string)[]} children */
+function dress(element, properties, children) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A canvas of `width` × `height` pixels that fills about `room` on the page, a small one by whole multiples.
+ * @param {number} width @param {number} height @param {number} room */
+export function pixelCanvas(width, height, room) {
+  const scale = Math.max(1, Math.floor(room / Math.max(width, height)));
+  const style = `width: ${width * scale}px; image-rendering: ${scale > 2 ? "pixelated" : "auto"}`;
+  const canvas = /** @type {HTMLCanvasElement} */ (html("canvas", { class: "image", role: "img", width, height, style }));
+  return { canvas, context: /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")) };
+}
+
+/** What arrived for a `Bytes` trait, as a DataView.
+ * @param {DataView<ArrayBuffer> | Uint8Array<ArrayBuffer>} bytes */
+export function asView(bytes) {
+  return bytes instanceof DataView ? bytes : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A number with as many decimals as a slider's step needs, and a true minus sign.
+ * @param {number} value @param {number} step */
+export function written(value, step) {
+  const text = value.toFixed(Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
+  return Number(text) < 0 ? text.replace("-", "−") : text.replace("-", "");
+}
+
+/** A number to three digits. @param {number} value */
+export function short(value) {
+  return String(Number(value.toPrecision(3))).replace("-", "−");
+}
+
+/** `ask` for `draw` in the next frame, however often; `stop` takes that back.
+ * @param {() => void} draw */
+export function oncePerFrame(draw) {
+  let frame = 0;
+  const run = () => {
+    frame = 0;
+    draw();
+  };
+  return { ask: () => void (frame ||= requestAnimationFrame(run)), stop: () => cancelAnimationFrame(frame) };
+}
+
+/** Call `listener` whenever one of these traits changes; returns what ends that.
+ * @param {Model} model @param {string[]} traits @param {() => void} listener */
+export function watch(model, traits, listener) {
+  for (const name of traits) model.on(`change:${name}`, listener);
+  return () => traits.forEach((name) => model.off(`change:${name}`, listener));
+}
+
+/** Follow a pointer over `pad` from press to release: `move` gets its place in `box`, in [0, 1]² when inside.
+ * @param {SVGElement} pad @param {SVGElement} box @param {(across: number, down: number) => void} move */
+export function draggable(pad, box, move) {
+  pad.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    pad.setPointerCapture(event.pointerId);
+    move(...placeIn(box, event));
+  });
+  pad.addEventListener("pointermove", (event) => {
+    if (pad.hasPointerCapture(event.pointerId)) move(...placeIn(box, event));
+  });
+}
+
+/** Where a pointer is in an element: 0 at its left or top, 1 at its right or bottom.
+ * @param {Element} box @param {PointerEvent} event @returns {[number, number]} */
+export function placeIn(box, event) {
+  const { left, top, width, height } = box.getBoundingClientRect();
+  return [(event.clientX - left) / width, (event.clientY - top) / height];
+}
