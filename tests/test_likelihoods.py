@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
@@ -63,12 +63,14 @@ def test_bernoulli_is_finite_when_it_is_sure():
     assert p_x.log_prob(torch.tensor([1.0, 0.0])).item() == pytest.approx(-400)
 
 
+@settings(max_examples=30)
 @given(logits)
 def test_continuous_bernoulli_is_a_density(logit):
     mass = quad(lambda x: density(logit, x), 0, 1, points=[0.02, 0.98])[0]
     assert mass == pytest.approx(1, abs=1e-6)
 
 
+@settings(max_examples=30)
 @given(logits)
 def test_continuous_bernoulli_mean_by_quadrature(logit):
     mean = quad(lambda x: x * density(logit, x), 0, 1, points=[0.02, 0.98])[0]

@@ -23,7 +23,7 @@ class Expect(nn.Module):
         self.shape = tuple(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or not len(x):
+        if tuple(x.shape[1:]) != self.shape or not len(x):
             c, h, w = self.shape
             raise ValueError(
                 f"expected images of shape (B, {c}, {h}, {w}), got {tuple(x.shape)}; reshape or resize them"
