@@ -28,6 +28,8 @@ CLASSES = (
     "#888888",
 )
 
+WIDTH = 5.4  # inches: narrow enough for text to stay readable on a phone
+
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vae_lab",
@@ -54,7 +56,7 @@ STYLE = {
     "lines.linewidth": 1.8,
     "image.cmap": "gray",
     "image.interpolation": "none",
-    "figure.figsize": (6.4, 3.2),
+    "figure.figsize": (WIDTH, 2.9),
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -101,7 +103,7 @@ def plot_images(
         sheet[top : top + h, left : left + w] = 1
         sheet[top : top + h, left : left + w, :3] = x[i].transpose(1, 2, 0).clip(0, 1)
     if ax is None:
-        width = min(6.4, 0.8 * columns)
+        width = min(WIDTH, 0.75 * columns)
         ax = plt.subplots(figsize=(width, width * sheet.shape[0] / sheet.shape[1] + (0.3 if title else 0)))[1]
     ax.imshow(sheet)
     for i, caption in enumerate(captions):
@@ -120,7 +122,7 @@ def plot_reconstructions(x, rows: dict, *, first: str = "original", ax: Axes | N
     stacked = np.concatenate([_pixels(x), *map(_pixels, rows.values())])
     n, h, w = len(x), *x.shape[2:]
     if ax is None:
-        ax = plt.subplots(figsize=(6.4, 6.4 / (n + 1.5) * (len(rows) + 1)))[1]
+        ax = plt.subplots(figsize=(WIDTH, WIDTH / (n + 1.5) * (len(rows) + 1)))[1]
     ax = plot_images(stacked, columns=n, ax=ax)
     for i, name in enumerate([first, *rows]):
         ax.text(-h / 5, i * (h + max(1, w // 14)) + h / 2, name, ha="right", va="center", fontsize=10)
@@ -132,7 +134,7 @@ def plot_codes(codes, labels, *, ax: Axes | None = None) -> Axes:
     z, y = _array(codes), _array(labels).astype(int)
     if z.ndim != 2 or z.shape[1] < 2 or y.shape != z.shape[:1]:
         raise ValueError(f"expected codes (N, at least 2) and labels (N,), got {z.shape} and {y.shape}")
-    ax = ax or plt.subplots(figsize=(4.8, 4.4))[1]
+    ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
     for k in np.unique(y):
         ax.scatter(*z[y == k, :2].T, s=7, color=CLASSES[k % 10], linewidths=0, alpha=0.8, rasterized=True)
     for k in np.unique(y):
