@@ -18,7 +18,7 @@ SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 .PHONY: help book test lint notebooks serve screenshot clean
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 book: $(HTML)  ## build the book and say where it is
 	@echo "The book: file://$(CURDIR)/$(HTML)"
@@ -26,8 +26,8 @@ book: $(HTML)  ## build the book and say where it is
 test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
 	@mkdir -p _build/tests && rm -f _build/tests/*.xml
 	$(BIN)/pytest -q -n 2 --ignore=tests/test_site.py --junitxml=_build/tests/package.xml tests
-	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=300 \
-	  --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
+	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
+	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
 	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
 
@@ -51,7 +51,7 @@ clean:  ## remove everything that was built (.venv stays)
 	@echo "Clean. To set up from nothing, remove .venv as well."
 
 # Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
-$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/logo.svg _build/.settings .venv/.installed
+$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/logo.svg site/templates/layout.html _build/.settings .venv/.installed
 	$(BIN)/python site/execute.py cache
 	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
 	@echo "Building the pages ..."

@@ -5,6 +5,7 @@ the variables of `theme/colors.css`, each with the plain color behind it.
 """
 
 import re
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -20,29 +21,40 @@ PALETTE = {
     "#8c959f": "--vae-faint",
     "#d0d7de": "--vae-line",
     "#ffffff": "--vae-paper",
+    # ten classes
+    "#332288": "--vae-class-0",
+    "#88ccee": "--vae-class-1",
+    "#44aa99": "--vae-class-2",
+    "#117733": "--vae-class-3",
+    "#999933": "--vae-class-4",
+    "#ddcc77": "--vae-class-5",
+    "#cc6677": "--vae-class-6",
+    "#882255": "--vae-class-7",
+    "#aa4499": "--vae-class-8",
+    "#888888": "--vae-class-9",
 }
+
+
+PAINT = r' (fill|stroke)="(#[0-9a-fA-F]{6})"'
 
 
 def paint_by_style(tag: re.Match) -> str:
     """Move a tag's fill="#…" and stroke="#…" into its style: an attribute cannot hold a CSS variable."""
-    attribute = r' (fill|stroke)="(#[0-9a-fA-F]{6})"'
-    paint = "; ".join(f"{name}: {color}" for name, color in re.findall(attribute, tag[0]))
-    rest = re.sub(attribute, "", tag[0])
-    if not paint:
-        return rest
-    return (
-        rest.replace('style="', f'style="{paint}; ', 1)
-        if " style=" in rest
-        else re.sub(r"^<\w+", rf'\g<0> style="{paint}"', rest)
-    )
+    paint = "".join(f"{name}: {color}; " for name, color in re.findall(PAINT, tag[0]))
+    rest = re.sub(PAINT, "", tag[0])
+    if ' style="' in rest:
+        return rest.replace(' style="', f' style="{paint}', 1)
+    return re.sub(r"^<\w+", rf'\g<0> style="{paint}"', rest) if paint else rest
 
 
 def recolor(svg: str) -> str:
     """Replace the palette's colors by the page's variables; other colors stay."""
-    svg = re.sub(r"<\w[^>]*>", paint_by_style, svg)
-    return re.sub(
-        r"#[0-9a-fA-F]{6}\b", lambda m: f"var({v}, {m[0]})" if (v := PALETTE.get(m[0].lower())) else m[0], svg
-    )
+
+    def variable(color: re.Match) -> str:
+        name = PALETTE.get(color[0].lower())
+        return f"var({name}, {color[0]})" if name else color[0]
+
+    return re.sub(r"#[0-9a-fA-F]{6}\b", variable, re.sub(r"<\w[^>]*>", paint_by_style, svg))
 
 
 def rename_ids(svg: str, prefix: str) -> str:
@@ -57,13 +69,12 @@ def inline(svg: str, *, alt: str, prefix: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<tspan x="[-\d.]+) [-\d. ]+"', r'\1"', svg)  # each letter placed as in another font
-    svg = recolor(rename_ids(svg, prefix))
-    head, body = svg.split(">", 1)
+    head, body = recolor(rename_ids(svg, prefix)).replace("xlink:href", "href").split(">", 1)
     width = re.search(r'\bwidth="([\d.]+)(pt|px)?"', head)
+    pixels = float(width[1]) * (4 / 3 if width[2] == "pt" else 1) if width else None
     head = re.sub(r'\s(width|height|version|xmlns(:xlink)?|role|aria-label)="[^"]*"', "", head)
-    size = f' style="width: {float(width[1]) * (4 / 3 if width[2] == "pt" else 1):.0f}px"' if width else ""
-    label = nodes.Text(alt).astext().replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return f'{head} class="figure" role="img" aria-label="{label}"{size}>{body.replace("xlink:href", "href")}'
+    size = f' style="width: {pixels:.0f}px"' if pixels else ""
+    return f'{head} class="figure" role="img" aria-label="{escape(alt)}"{size}>{body}'
 
 
 class TidyOutputs(SphinxPostTransform):
@@ -86,12 +97,13 @@ class TidyOutputs(SphinxPostTransform):
 def offer_colab(app, pagename, templatename, context, doctree):
     """Offer Colab by its name instead of behind a rocket, and only on what Colab can open: notebooks."""
     notebook = pagename in app.env.found_docs and app.env.doc2path(pagename).endswith(".ipynb")
-    for button in [b for b in context.get("header_buttons", []) if b.get("label") == "launch-buttons"]:
-        context["header_buttons"].remove(button)
-        links = button["buttons"] if notebook else []
-        context["header_buttons"] += [
-            {**link, "text": f"Open in {link['text']}", "icon": None} for link in links
-        ]
+    buttons = context.get("header_buttons", [])
+    for group in [button for button in buttons if button.get("label") == "launch-buttons"]:
+        buttons.remove(group)
+        if notebook:
+            buttons += [
+                {**link, "text": f"Open in {link['text']}", "icon": None} for link in group["buttons"]
+            ]
 
 
 def setup(app):

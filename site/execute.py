@@ -17,53 +17,43 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from myst_nb.core.read import is_myst_markdown_notebook
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+from nbformat import NotebookNode
 
-BOOK = Path("book")
+CHAPTERS = sorted(Path("book").glob("[!.]*.ipynb"))
+PAGES = sorted(
+    path for path in Path("book").glob("[!.]*.md") if is_myst_markdown_notebook(path.read_text("utf8"))
+)
 CACHE = Path("_build/.jupyter_cache")
 TIMEOUT = 300  # seconds a cell
 
 
-def execute(notebooks: dict[Path, nbformat.NotebookNode]) -> list[Path]:
+def execute(notebooks: dict[Path, NotebookNode]) -> list[Path]:
     """Execute the notebooks in place, side by side; report each, return those that ran through."""
-
-    def run(path):
-        start = time.perf_counter()
-        NotebookClient(
-            notebooks[path],
-            timeout=TIMEOUT,
-            coalesce_streams=True,
-            record_timing=False,  # the cache's key would hold the times
-            extra_arguments=["--IPKernelApp.log_level=40"],
-            resources={"metadata": {"path": path.parent}},
-        ).execute()
-        return time.perf_counter() - start
-
     done = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = {pool.submit(run, path): path for path in notebooks}
+        jobs = {pool.submit(run, notebook, path.parent): path for path, notebook in notebooks.items()}
         for job in as_completed(jobs):
             try:
                 print(f"{jobs[job]}: executed in {job.result():.0f} s", flush=True)
                 done.append(jobs[job])
-            except CellExecutionError as error:
-                print(f"{jobs[job]}: a cell failed\n{error}", file=sys.stderr, flush=True)
+            except (CellControlSignal, DeadKernelError) as error:
+                print(f"{jobs[job]}: failed\n{error}", file=sys.stderr, flush=True)
     return done
 
 
-def fingerprint() -> str:
-    """What results depend on beside a notebook's own cells: package, environment, settings."""
-    files = [
-        Path("requirements.txt"),
-        *sorted(p for p in Path("vae_lab").rglob("*") if p.suffix in {".py", ".js", ".css"}),
-    ]
-    settings = sorted(
-        item for item in os.environ.items() if item[0].startswith("VAE_LAB_") and item[0] != "VAE_LAB_DATA"
-    )
-    digest = hashlib.sha256(repr(settings).encode())
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def run(notebook: NotebookNode, folder: Path) -> float:
+    """Execute one notebook in `folder`; return the seconds that took."""
+    start = time.perf_counter()
+    NotebookClient(
+        notebook,
+        timeout=TIMEOUT,
+        coalesce_streams=True,
+        record_timing=False,  # or the times would be part of the cache's key
+        extra_arguments=["--IPKernelApp.log_level=50"],
+        resources={"metadata": {"path": folder}},
+    ).execute()
+    return time.perf_counter() - start
 
 
 def fill_cache() -> bool:
@@ -71,12 +61,9 @@ def fill_cache() -> bool:
     key = CACHE / "fingerprint"
     if not key.exists() or key.read_text() != fingerprint():
         shutil.rmtree(CACHE, ignore_errors=True)
-    cache = get_cache(CACHE)
-    pending = {}
-    for path in sorted(BOOK.glob("*.ipynb")) + sorted(
-        p for p in BOOK.glob("*.md") if is_myst_markdown_notebook(p.read_text("utf8"))
-    ):
-        reader = {"name": "nbformat" if path.suffix == ".ipynb" else "myst_nb_md", "type": "plugin"}
+    cache, pending = get_cache(CACHE), {}
+    for path in CHAPTERS + PAGES:
+        reader = {"name": "nbformat" if path in CHAPTERS else "myst_nb_md", "type": "plugin"}
         notebook = cache.get_project_notebook(cache.add_nb_to_project(str(path), read_data=reader).pk).nb
         try:
             cache.match_cache_notebook(notebook)
@@ -84,14 +71,35 @@ def fill_cache() -> bool:
             pending[path] = notebook
     done = execute(pending)
     for path in done:
-        cache.cache_notebook_bundle(
-            CacheBundleIn(pending[path], str(path)), check_validity=False, overwrite=True
-        )
+        result = CacheBundleIn(pending[path], str(path))
+        cache.cache_notebook_bundle(result, check_validity=False, overwrite=True)
     key.write_text(fingerprint())
     return len(done) == len(pending)
 
 
-def strip(notebook: nbformat.NotebookNode) -> None:
+def fingerprint() -> str:
+    """What results depend on beside a notebook's own cells: package, environment, settings."""
+    files = [path for path in sorted(Path("vae_lab").rglob("*")) if path.suffix in {".py", ".js", ".css"}]
+    settings = [
+        f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("VAE_LAB_") and k != "VAE_LAB_DATA"
+    ]
+    digest = hashlib.sha256("\n".join(settings).encode())
+    for path in [Path("requirements.txt"), *files]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def execute_in_place() -> bool:
+    """Execute the committed notebooks and write them back, stripped; whether all ran through."""
+    notebooks = {path: nbformat.read(path, as_version=4) for path in CHAPTERS}
+    done = execute(notebooks)
+    for path in done:
+        strip(notebooks[path])
+        nbformat.write(notebooks[path], path)
+    return len(done) == len(notebooks)
+
+
+def strip(notebook: NotebookNode) -> None:
     """Remove from an executed notebook what another run would write differently."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -101,16 +109,6 @@ def strip(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-
-
-def execute_in_place() -> bool:
-    """Execute the committed notebooks and write them back, stripped; whether all ran through."""
-    notebooks = {path: nbformat.read(path, as_version=4) for path in sorted(BOOK.glob("*.ipynb"))}
-    done = execute(notebooks)
-    for path in done:
-        strip(notebooks[path])
-        nbformat.write(notebooks[path], path)
-    return len(done) == len(notebooks)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class ELBO(NamedTuple):
 
 
 class BetaELBO(NamedTuple):
-    """E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z)); a lower bound on log p(x) only for β ≥ 1."""
+    """E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z)); sure to be a lower bound on log p(x) only for β ≥ 1."""
 
     log_lik: Tensor  # (B,)
     kl: Tensor  # (B,)

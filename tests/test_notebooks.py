@@ -1,0 +1,88 @@
+"""The committed chapters: executed, light, clean, listed; and true on MNIST as well, where it is at hand."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbclient import NotebookClient
+
+from vae_lab.data import root
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "book").glob("[!.]*.ipynb"))
+MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users|private|usr|opt)/\w")
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+@each_notebook
+def test_is_a_valid_notebook(path):
+    nbformat.validate(nbformat.read(path, as_version=4))
+
+
+@each_notebook
+def test_is_executed_from_top_to_bottom(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert any("image/svg+xml" in out.get("data", {}) for cell in cells for out in cell.outputs)
+
+
+@each_notebook
+def test_holds_no_error_and_no_warning(path):
+    outputs = [out for cell in code_cells(path) for out in cell.outputs]
+    assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
+
+
+@each_notebook
+def test_shows_every_claim_as_kept(path):
+    """A cell that claims shows as many ticks as it makes claims, or more where it claims in a loop."""
+    for cell in code_cells(path):
+        ticks = sum("✓" in out.get("data", {}).get("text/plain", "") for out in cell.outputs)
+        assert ticks >= len(re.findall(r"^\s*claim\(", cell.source, re.M))
+
+
+@each_notebook
+def test_is_light_and_carries_no_widget_state(path):
+    assert path.stat().st_size < 1_000_000
+    assert "widgets" not in nbformat.read(path, as_version=4).metadata
+
+
+@each_notebook
+def test_names_no_path_of_a_machine(path):
+    assert not MACHINE_PATH.findall(path.read_text("utf8"))
+
+
+@each_notebook
+def test_cells_are_short(path):
+    assert max(len(cell.source.splitlines()) for cell in code_cells(path)) <= 25
+
+
+def test_every_notebook_is_in_the_table_of_contents():
+    listed = re.findall(r"file: (book/\S+)", (ROOT / "_toc.yml").read_text("utf8"))
+    assert {str(path.relative_to(ROOT).with_suffix("")) for path in NOTEBOOKS} <= set(listed)
+
+
+def test_the_repository_has_one_address():
+    """Chapters, package and citation name the repository that the book's buttons open."""
+    address = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]["url"]
+    for path in [*NOTEBOOKS, ROOT / "pyproject.toml", ROOT / "CITATION.cff"]:
+        found = set(re.findall(r"https://github\.com/[\w-]+/vae-lab", path.read_text("utf8")))
+        assert found == {address}, path.name
+
+
+@pytest.mark.slow
+@pytest.mark.mnist
+@each_notebook
+def test_runs_on_mnist(path, monkeypatch):
+    """Every claim of a chapter holds on MNIST too."""
+    monkeypatch.setenv("VAE_LAB_DATASET", "mnist")
+    monkeypatch.setenv("VAE_LAB_DATA", str(root().resolve()))  # the kernel runs in another folder
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}).execute()
