@@ -10,12 +10,12 @@ HTML := _build/html/index.html
 export OMP_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
-BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
+BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab benchmarks -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
 SITE_SOURCES := $(wildcard site/*.js site/*.css site/theme/*.css)
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
-.PHONY: help book test lint notebooks serve screenshot clean
+.PHONY: help book test lint notebooks bench serve screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,12 @@ lint: .venv/.installed  ## format and lint code and notebooks
 notebooks: .venv/.installed  ## execute the notebooks in place and strip what differs from run to run
 	$(BIN)/python site/execute.py in-place
 	@echo "The notebooks in book/ are executed: look at them with git diff --stat"
+
+# All cores here, one thing at a time. To record: make bench OUT=book/results/speed
+OUT := _build/benchmarks
+bench: .venv/.installed  ## measure how fast training is, against what one would otherwise write
+	@unset OMP_NUM_THREADS; for each in time_to_elbo levers scaling; do \
+	  $(BIN)/python -m benchmarks.$$each --out $(OUT) || exit 1; done
 
 serve: $(HTML)  ## build the book and serve it at http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html 8000

@@ -78,8 +78,13 @@ def fill_cache() -> bool:
 
 
 def fingerprint() -> str:
-    """What results depend on beside a notebook's own cells: package, environment, settings."""
-    files = [path for path in sorted(Path("vae_lab").rglob("*")) if path.suffix in {".py", ".js", ".css"}]
+    """What results depend on beside a notebook's own cells: package, records, environment, settings."""
+    files = [
+        path
+        for folder in ("vae_lab", "benchmarks", "book/results")
+        for path in sorted(Path(folder).rglob("*"))
+        if path.suffix in {".py", ".js", ".css", ".json", ".png"}
+    ]
     settings = [
         f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("VAE_LAB_") and k != "VAE_LAB_DATA"
     ]

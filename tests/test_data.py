@@ -136,14 +136,119 @@ def test_the_seed_is_the_order():
     assert a == b != c
 
 
-def test_dynamic_batches_repeat_with_the_seed():
-    a, b = (torch.cat(list(numbered(60).dynamic().batches(20, 6, generator(5)))) for _ in range(2))
+def test_dynamic_batches_repeat_with_torchs_seed_and_the_orders():
+    found = []
+    for _ in range(2):
+        torch.manual_seed(6)
+        found.append(torch.cat(list(numbered(60).dynamic().batches(20, 6, generator(5)))))
+    a, b = found
     assert torch.equal(a, b) and not torch.equal(a[:60].sort(0)[0], a[60:].sort(0)[0])
+
+
+@given(
+    n=st.integers(1, 60), batch_size=st.integers(1, 70), steps=st.integers(0, 40), start=st.integers(0, 45)
+)
+def test_a_start_passes_over_the_first_batches(n, batch_size, steps, start):
+    whole = list(numbered(n).batches(batch_size, steps, generator()))
+    rest = list(numbered(n).batches(batch_size, steps, generator(), start=start))
+    assert list(map(numbers, rest)) == list(map(numbers, whole[start:]))
+
+
+def test_what_is_passed_over_draws_no_pixels():
+    images = numbered(60).dynamic()
+    state = torch.get_rng_state()
+    batches = images.batches(20, 6, generator(5), start=6)
+    assert list(batches) == [] and torch.equal(torch.get_rng_state(), state)
+
+
+@given(
+    n=st.integers(1, 60), batch_size=st.integers(1, 40), processes=st.integers(1, 4), start=st.integers(0, 9)
+)
+def test_parts_split_every_batch(n, batch_size, processes, start):
+    n = max(n, processes)
+    parts = [
+        list(numbered(n).batches(batch_size, 12, generator(), start=start, part=(rank, processes)))
+        for rank in range(processes)
+    ]
+    size = min(batch_size, n // processes)
+    whole = numbered(n).batches(size * processes, 12, generator(), start=start)
+    for together, *split in zip(whole, *parts, strict=True):
+        assert numbers(together) == numbers(torch.cat(split))
+        assert {len(part) for part in split} == {size}
 
 
 def test_an_empty_batch_is_refused():
     with pytest.raises(ValueError, match="at least one image, got batch_size=0"):
         next(numbered(3).batches(0, 1, generator()))
+
+
+def test_fingerprints_tell_images_apart():
+    a = numbered(6)
+    others = [
+        numbered(7),
+        a.dynamic(),
+        Images(a.pixels.view(6, 1, 1, 1).flip(0), a.labels),
+        Images(a.pixels, a.labels.flip(0)),
+        Images(blank(2, 1, 2, 3), torch.zeros(2)),
+        Images(blank(2, 1, 3, 2), torch.zeros(2)),
+        Images(blank(2, 3, 2, 1), torch.zeros(2)),
+    ]
+    assert len({x.fingerprint() for x in (a, *others)}) == 8
+    assert a.fingerprint() == numbered(6).fingerprint() == Images(a.pixels.clone(), a.labels).fingerprint()
+    turned = blank(2, 1, 3, 4).transpose(2, 3)  # the same numbers, otherwise in memory
+    labels = torch.zeros(2)
+    assert Images(turned, labels).fingerprint() == Images(turned.contiguous(), labels).fingerprint()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(6, 4, 3), (6, 2, 4, 3)])
+def test_images_of_your_own_are_rounded_to_256_levels(kind, shape):
+    x = torch.rand(shape, generator=generator()).to(kind)
+    images = data.from_floats(x, range(6))
+    assert images.shape == (1, 4, 3) if len(shape) == 3 else (2, 4, 3)
+    torch.testing.assert_close(images.read().view(shape), x.float(), atol=0.5001 / 255, rtol=0)
+    assert images.labels.tolist() == list(range(6)) and images.view == "grey"
+
+
+def test_images_of_your_own_from_numpy_and_lists():
+    x = numbered(256).read()
+    for pixels in (x.numpy(), x.tolist(), x.numpy().astype("float64")):
+        images = data.from_floats(pixels)
+        assert torch.equal(images.pixels, numbered(256).pixels) and not images.labels.any()
+
+
+BROKEN = torch.rand(5, 4, 4)
+BROKEN[1, 2, 3] = BROKEN[3] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "error", "words"),
+    [
+        (BROKEN, ValueError, r"pixels in \[0, 1\], got 0.* … .* and 2 images with NaN; rescale the pixels"),
+        (torch.linspace(0, 255, 32).view(2, 4, 4), ValueError, r"in \[0, 1\], got 0 … 255 and 0 images with"),
+        (torch.linspace(-1, 1, 32).view(2, 4, 4), ValueError, "got -1 … 1 and 0 images"),
+        (torch.linspace(0, 1.001, 32).view(2, 4, 4), ValueError, "got 0 … 1 and 0 images"),
+        (torch.rand(2, 4, 4) / 0, ValueError, r"pixels in \[0, 1\], got"),
+        (torch.rand(2, 4, 4) * 0 - float("inf"), ValueError, r"pixels in \[0, 1\], got"),
+        (blank(2, 4, 4), TypeError, "got torch.uint8; wrap uint8 pixels in Images directly"),
+        (torch.zeros(2, 4, 4, dtype=torch.bool), TypeError, "expected float pixels .* got torch.bool"),
+        (torch.rand(2, 4, 4) + 0j, TypeError, "expected float pixels .* got torch.complex64"),
+        (torch.rand(4, 4), ValueError, r"\(N, H, W\) or \(N, C, H, W\), got \(4, 4\)"),
+        (torch.rand(1, 2, 1, 4, 4), ValueError, r"got \(1, 2, 1, 4, 4\)"),
+        (torch.rand(0, 4, 4), ValueError, r"at least one image, .* got \(0, 4, 4\)"),
+        (torch.rand(3, 0, 4), ValueError, r"at least one image, .* got \(3, 0, 4\)"),
+        (torch.rand(()), ValueError, r"at least one image, .* got \(\)"),
+    ],
+)
+def test_what_are_no_pixels_is_refused(pixels, error, words):
+    with pytest.raises(error, match=words) as caught:
+        data.from_floats(pixels)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_of_another_number_are_refused():
+    with pytest.raises(ValueError, match=r"2 images and labels of shape \(3,\)"):
+        data.from_floats(torch.rand(2, 4, 4), [1, 2, 3])
 
 
 def test_moving_moves_pixels_and_labels():

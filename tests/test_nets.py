@@ -100,6 +100,23 @@ def test_images_pass_the_entrance_unchanged():
     assert repr(nets.Expect((1, 28, 28))) == "Expect(B, 1, 28, 28)"
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_entrance_is_part_of_one_compiled_graph():
+    """The range is not looked at there, the shape still is."""
+    encoder = nets.mlp_encoder((1, 28, 28), 2, hidden=(4,))
+    compiled = torch.compile(encoder, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(RAMP), encoder(RAMP))
+    compiled(RAMP - 0.1)
+    with pytest.raises(Exception, match=r"expected images of shape \(B, 1, 28, 28\)|Unsupported|raised"):
+        compiled(torch.rand(2, 1, 28, 27))
+
+
+def test_a_tensor_of_whole_numbers_is_refused_before_its_range_is_looked_at():
+    with pytest.raises(TypeError, match=r"expected float pixels .* got torch.int64; divide by 255"):
+        nets.Expect((1, 2, 2))(torch.full((1, 1, 2, 2), 300))
+
+
 def test_parameters_are_counted_by_hand():
     assert nets.parameter_count(nets.mlp_encoder((1, 28, 28), 4)) == 785 * 400 + 401 * 4
     convs = (3 * 16 + 1) * 2 + (2 * 16 + 1) * 4 + (4 * 16 + 1) * 8

@@ -1,5 +1,6 @@
 """Images as one `uint8` tensor on the training device, batched by indexing."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -67,21 +68,42 @@ class Images:
         """Black-and-white images drawn afresh whenever they are read."""
         return replace(self, view="dynamic")
 
-    def batches(self, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield `steps` float batches (B, C, H, W), going through the set in a new order each time.
+    def batches(
+        self,
+        batch_size: int,
+        steps: int,
+        generator: torch.Generator,
+        *,
+        start: int = 0,
+        part: tuple[int, int] = (0, 1),
+    ) -> Iterator[Tensor]:
+        """Yield float batches (B, C, H, W), going through the set in a new order each time, `steps` in all.
 
-        The last, smaller batch of a pass is left out unless it is the only one.
+        The last, smaller batch of a pass is left out unless it is the only one. `generator` draws the
+        orders; a dynamic view draws its pixels from torch's own random numbers.
+
+        start : how many of the steps to pass over
+        part : (rank, processes) reads every process's own `batch_size` images of a batch that they share
         """
         if batch_size < 1:
             raise ValueError(f"a batch needs at least one image, got batch_size={batch_size}")
-        batch_size = min(batch_size, len(self))
-        whole = len(self) // batch_size
+        rank, processes = part
+        batch_size = min(batch_size, len(self) // processes)
+        whole = len(self) // (batch_size * processes)
         for step in range(steps):
             if step % whole == 0:
                 order = torch.randperm(len(self), generator=generator, device=generator.device)
                 order = order.to(self.pixels.device)
-            start = step % whole * batch_size
-            yield self.read(order[start : start + batch_size], generator)
+            if step >= start:
+                first = (step % whole * processes + rank) * batch_size
+                yield self.read(order[first : first + batch_size])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of pixels, labels and view: two sets with the same one are the same."""
+        digest = hashlib.sha256(f"{self.view} {tuple(self.pixels.shape)}".encode())
+        for tensor in (self.pixels, self.labels):
+            digest.update(memoryview(tensor.cpu().contiguous().numpy()))
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         c, h, w = self.shape
@@ -106,6 +128,29 @@ class Dataset:
             f"{self.name}: {len(self.train):,} images to train on, {len(self.test):,} to test, "
             f"{c}×{h}×{w}, on {self.train.pixels.device}"
         )
+
+
+def from_floats(pixels, labels=None) -> Images:
+    """Images of your own: numbers in [0, 1] of shape (N, H, W) or (N, C, H, W), rounded to 256 levels.
+
+    labels : whole numbers of shape (N,), or nothing
+    """
+    x = torch.as_tensor(pixels)
+    if x.ndim not in (3, 4) or not x.numel():
+        raise ValueError(f"expected at least one image, (N, H, W) or (N, C, H, W), got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"expected float pixels in [0, 1], got {x.dtype}; wrap uint8 pixels in Images directly"
+        )
+    if x.isnan().any() or x.min() < 0 or x.max() > 1:
+        broken = int(x.isnan().flatten(1).any(1).sum())
+        raise ValueError(
+            f"expected pixels in [0, 1], got {x.nan_to_num().min():.3g} … {x.nan_to_num().max():.3g} and "
+            f"{broken} images with NaN; rescale the pixels and leave broken images out"
+        )
+    x = x.unsqueeze(1) if x.ndim == 3 else x
+    y = torch.zeros(len(x), dtype=torch.int64) if labels is None else torch.as_tensor(labels).long()
+    return Images(x.float().mul(255).round().to(torch.uint8), y)
 
 
 def root() -> Path:

@@ -50,7 +50,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Distribution:
         """q_φ(z|x) = N(μ(x), diag σ²(x)) for images x of shape (B, C, H, W); batch shape (B,), event (L,)."""
-        numbers = self.encoder(x)  # (B, 2L)
+        numbers = self.encoder(x).to(x.dtype)  # (B, 2L); networks may run in 16 bits, distributions do not
         if numbers.shape[-1] != 2 * self.latents:
             raise ValueError(
                 f"the encoder gives {numbers.shape[-1]} numbers an image, but a Gaussian over {self.latents} "
@@ -64,7 +64,7 @@ class VAE(nn.Module):
         if z.shape[-1] != self.latents:
             raise ValueError(f"expected codes of length {self.latents}, got shape {tuple(z.shape)}")
         batch = z.shape[:-1]
-        raw = self.decoder(z.reshape(-1, self.latents))  # (B, C, H, W)
+        raw = self.decoder(z.reshape(-1, self.latents)).to(z.dtype)  # (B, C, H, W)
         return self.likelihood(raw.reshape(*batch, *raw.shape[1:]), event_dims=raw.ndim - 1)
 
 

@@ -7,6 +7,7 @@ Every body ends in raw numbers, without a squashing function: whoever uses it de
 from itertools import pairwise
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, int, int]
@@ -15,7 +16,7 @@ Shape = tuple[int, int, int]
 class Expect(nn.Module):
     """The entrance of an encoder: passes images on, and refuses in one sentence what is none.
 
-    The shape is always checked; the range where looking costs nothing, on the CPU.
+    The shape is always checked; the range where looking costs nothing, on the CPU and not in compiled code.
     """
 
     def __init__(self, shape: Shape):
@@ -30,7 +31,7 @@ class Expect(nn.Module):
             )
         if not x.is_floating_point():
             raise TypeError(f"expected float pixels in [0, 1], got {x.dtype}; divide by 255 first")
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
             low, high = x.aminmax()
             if not (low >= 0 and high <= 1):  # written so that NaN is refused too
                 raise ValueError(f"expected pixels in [0, 1], got {low:.3g} … {high:.3g}; rescale them")

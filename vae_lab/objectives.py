@@ -46,7 +46,7 @@ class BetaELBO(NamedTuple):
 def squared_error(model, x: Tensor) -> SquaredError:
     """−‖x − g(f(x))‖² of an autoencoder for images x (B, C, H, W); the sum over pixels, not the mean."""
     x_hat = model.decode(model.encode(x))
-    _require_same_shape(x_hat.shape[1:], x.shape[1:])
+    require_same_shape(x_hat.shape[1:], x.shape[1:])
     return SquaredError((x - x_hat).square().flatten(1).sum(1))
 
 
@@ -62,7 +62,7 @@ def elbo(model, x: Tensor, *, samples: int = 1, analytic: bool = True) -> ELBO:
     prior, q_z = model.prior(), model.encode(x)
     z = q_z.rsample((samples,))  # (K, B, L)
     p_x = model.decode(z)  # batch shape (K, B)
-    _require_same_shape(p_x.event_shape, x.shape[1:])
+    require_same_shape(p_x.event_shape, x.shape[1:])
     log_lik = p_x.log_prob(x).mean(0)  # (B,)
     kl = kl_divergence(q_z, prior) if analytic else (q_z.log_prob(z) - prior.log_prob(z)).mean(0)
     return ELBO(log_lik, kl)
@@ -79,7 +79,7 @@ def beta_elbo(model, x: Tensor, beta: float | Tensor, *, samples: int = 1) -> Be
     return BetaELBO(log_lik, kl, (kl.new_ones(()) * beta).expand_as(kl))
 
 
-def _require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None:
+def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None:
     """Broadcasting would turn a decoder of the wrong shape into a wrong number without a word."""
     if tuple(decoded) != tuple(given):
         raise ValueError(

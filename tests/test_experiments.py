@@ -1,0 +1,260 @@
+"""Recorded runs at quick scale: what they write, what it is worth, and what is left when they fail."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from vae_lab import __version__, data, experiments, records
+from vae_lab.checkpoints import load
+from vae_lab.data import Images
+from vae_lab.experiments import EXPERIMENTS, Experiment, build, main, run
+from vae_lab.metrics import log_likelihood
+from vae_lab.records import RecordError, load_decoder, prior_means
+from vae_lab.training import evaluate
+
+NAMES = list(EXPERIMENTS)
+FILES = {"metrics.json", "samples.png", "decoder.safetensors"}
+TINY = Experiment("a tiny one", 2, hidden=(8,), decoder_hidden=(8,), epochs=2, samples=3, measured=50)
+
+
+@pytest.fixture
+def no_mnist(monkeypatch, tmp_path):
+    """Quick runs take the embedded digits, whatever this machine has."""
+    monkeypatch.setenv("VAE_LAB_DATA", str(tmp_path / "no data"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The folders of one quick run of every experiment, each with the model that was trained."""
+    torch.set_num_threads(1)
+    out, models = tmp_path_factory.mktemp("results"), {}
+
+    def keep(*args):
+        models[name] = build(*args)
+        return models[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAE_LAB_DATA", str(out / "no data"))
+        patch.setattr(experiments, "build", keep)
+        for name in NAMES:
+            run(name, scale="quick", out=out)
+    return {name: (out / name, models[name]) for name in NAMES}
+
+
+@pytest.fixture
+def tiny(no_mnist, monkeypatch, tmp_path):
+    """An experiment of two seconds called "tiny", run in a folder of its own."""
+    monkeypatch.setitem(EXPERIMENTS, "tiny", TINY)
+    monkeypatch.setattr(experiments, "_scaled", lambda name, scale: EXPERIMENTS[name])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "_build" / "quick-results" / "tiny"
+
+
+def metrics(folder) -> dict:
+    return json.loads((folder / "metrics.json").read_text("utf8"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_writes_everything_and_nothing_else(quick, name):
+    folder, _ = quick[name]
+    assert {path.name for path in folder.iterdir()} == FILES
+    found = metrics(folder)
+    assert found["name"] == name and found["scale"] == "quick"
+    assert found["command"] == f"python -m vae_lab.experiments {name} --scale quick"
+    assert found["configuration"]["latents"] == EXPERIMENTS[name].latents
+    assert found["data"]["name"] == "digits" and len(found["data"]["sha256"]) == 64
+    assert found["versions"]["torch"] == torch.__version__ and found["versions"]["vae_lab"] == __version__
+    assert found["machine"] == {"device": found["machine"]["device"], "threads": torch.get_num_threads()}
+    assert found["seconds"]["training"] > 0 and found["seconds"]["measuring"] > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_agree_with_the_model(quick, name):
+    folder, model = quick[name]
+    found, e = metrics(folder), experiments._scaled(name, "quick")
+    test = experiments._first(data.load("digits").test, 200).binarized(torch.Generator().manual_seed(e.seed))
+    model, terms = model.cpu(), evaluate(model.cpu(), test, seed=e.seed)
+    assert found["test"]["negative_elbo"] == pytest.approx(-terms.value, rel=1e-5)
+    assert found["test"]["kl"] == pytest.approx(terms.kl, rel=1e-5)
+    part = Images(test.pixels[: e.measured], test.labels[: e.measured], test.view)
+    log_p, told = log_likelihood(model, part, samples=e.samples), found["importance_sampling"]
+    assert told["negative_log_likelihood"] == pytest.approx(-log_p.mean().item(), rel=1e-5)
+    assert told["standard_error"] == pytest.approx((log_p.var() / len(log_p)).sqrt().item(), rel=1e-4)
+    assert told["negative_log_likelihood"] < told["negative_elbo"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_curve_ends_at_the_test_elbo(quick, name):
+    found = metrics(quick[name][0])
+    assert len(found["curve"]) == 10
+    assert found["curve"][-1]["negative_elbo"] == pytest.approx(found["test"]["negative_elbo"], rel=1e-4)
+    assert found["curve"][-1]["negative_elbo"] < found["curve"][0]["negative_elbo"]
+    assert [at["negative_elbo"] for at in found["curve"]] == [
+        pytest.approx(at["kl"] - at["log_lik"]) for at in found["curve"]
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_decoder_file_draws_what_the_model_draws(quick, name):
+    folder, model = quick[name]
+    path = folder / "decoder.safetensors"
+    with safe_open(path, "pt") as file:
+        assert all(file.get_tensor(key).dtype == torch.float16 for key in file.keys())  # noqa: SIM118
+        told = json.loads(file.metadata()["architecture"])
+    assert told["shape"] == [1, 28, 28] and told["latents"] == model.latents
+    z = torch.randn(20, model.latents)
+    with torch.no_grad():
+        expected, found = model.cpu().decode(z).mean, load_decoder(path)(z).sigmoid()
+    torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+    assert expected.std() > 0.01
+
+
+def test_the_plane_is_small_enough_for_a_page(quick):
+    folder, _ = quick["mnist-plane"]
+    assert (folder / "decoder.safetensors").stat().st_size < 450_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sheet_shows_draws_from_the_prior(quick, name):
+    folder, model = quick[name]
+    assert (folder / "samples.png").stat().st_size < 150_000
+    sheet = Image.open(folder / "samples.png")
+    assert sheet.mode == "L" and sheet.size == (2 * (12 * 29 + 1), 2 * (5 * 29 + 1))
+    third = torch.tensor(list(sheet.crop((2 * 59, 2, 2 * 87, 2 * 29)).resize((28, 28), 0).tobytes()))
+    expected = prior_means(model.cpu(), 60)[2].flatten() * 255
+    torch.testing.assert_close(third.float(), expected, atol=1.0, rtol=0)
+
+
+def test_a_decoder_that_is_too_large_is_not_kept(tiny, monkeypatch):
+    monkeypatch.setattr(records, "LARGEST_DECODER", 1000)
+    assert main(["tiny", "--scale", "quick"]) == 0
+    assert {path.name for path in tiny.iterdir()} == FILES - {"decoder.safetensors"}
+
+
+def test_an_interrupted_run_resumes(tiny, monkeypatch, capsys):
+    assert main(["tiny", "--scale", "quick"]) == 0
+    whole = metrics(tiny)
+
+    assert main(["tiny", "--scale", "quick", "--out", "stopped"]) == 0  # the same twice: no chance involved
+    assert metrics(tiny.parents[2] / "stopped" / "tiny")["curve"] == whole["curve"]
+
+    draws = Images.read
+
+    def interrupt(self, *args):
+        interrupt.calls += 1
+        if interrupt.calls == 15:
+            os.kill(os.getpid(), signal.SIGINT)
+        return draws(self, *args)
+
+    interrupt.calls = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Images, "read", interrupt)
+        assert main(["tiny", "--scale", "quick", "--out", "resumed"]) == 130
+    folder = tiny.parents[2] / "resumed" / "tiny"
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.safetensors"}
+    assert 0 < len(load(folder / "checkpoint.safetensors")[1]["terms"]["value"]) < 28
+    assert "The same command goes on" in capsys.readouterr().err
+    assert main(["tiny", "--scale", "quick", "--out", "resumed"]) == 0
+    assert "Resuming" in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == FILES
+    resumed = metrics(folder)
+    assert resumed["test"] == whole["test"] and resumed["importance_sampling"] == whole["importance_sampling"]
+    assert all(at in resumed["curve"] for at in whole["curve"])  # it also measured where it was stopped
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tiny, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "_measure", _fail)
+        with pytest.raises(ZeroDivisionError):
+            run("tiny", scale="quick")
+    monkeypatch.setitem(EXPERIMENTS, "tiny", replace(TINY, learning_rate=1e-3))
+    assert main(["tiny", "--scale", "quick"]) == 1
+    assert "another run" in capsys.readouterr().err
+
+
+def _fail(*args, **kwargs):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("where", ["_measure", "_files"])
+def test_a_failure_leaves_the_results_from_before(tiny, monkeypatch, where):
+    run("tiny", scale="quick")
+    before = {path.name: path.read_bytes() for path in tiny.iterdir()}
+    monkeypatch.setattr(experiments, where, _fail)
+    with pytest.raises(ZeroDivisionError):
+        run("tiny", scale="quick")
+    (tiny / "checkpoint.safetensors").unlink()  # training was done: it is kept
+    assert {path.name: path.read_bytes() for path in tiny.iterdir()} == before
+
+
+def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records.os, "replace", full)
+    with pytest.raises(RecordError, match=r"No space left.*make room"):
+        records.write(tmp_path, {"a": b"new", "b": b"new"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_mnist, capsys, monkeypatch):
+    monkeypatch.setattr(experiments, "fit", _fail)
+    (tmp_path / "file").touch()
+    assert main(["mnist-dense", "--scale", "quick", "--out", str(tmp_path / "file")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: cannot write to") and "--out" in told and told.count("\n") == 1
+
+
+def test_a_quick_run_never_replaces_a_full_one(tmp_path, no_mnist, capsys, monkeypatch):
+    monkeypatch.setattr(experiments, "fit", _fail)
+    folder = tmp_path / "mnist-dense"
+    folder.mkdir()
+    (folder / "metrics.json").write_text('{"scale": "full"}')
+    assert main(["mnist-dense", "--scale", "quick", "--out", str(tmp_path)]) == 1
+    assert "holds a full run" in capsys.readouterr().err
+    assert experiments.QUICK.parts[0] == "_build" and experiments.RECORDED != experiments.QUICK
+
+
+def test_an_unknown_name_lists_the_names(capsys):
+    assert main(["mnist-dens"]) == 1
+    told = capsys.readouterr().err
+    assert "unknown experiment 'mnist-dens'" in told and all(name in told for name in NAMES)
+
+
+@pytest.mark.parametrize("arguments", [[], ["mnist-dense", "--all"], ["--scale", "slow"]])
+def test_a_command_that_asks_for_nothing_clear_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "error:" in capsys.readouterr().err
+
+
+def test_list_names_every_experiment(capsys):
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == NAMES
+
+
+def test_all_runs_every_one(tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr(experiments, "run", lambda name, **options: seen.append((name, options)))
+    assert main(["--all", "--scale", "quick"]) == 0
+    assert seen == [(name, {"scale": "quick", "out": None}) for name in EXPERIMENTS]
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_fits_mnist(name):
+    """Full runs start: the model takes MNIST's images and the measured ones are there."""
+    mnist = data.load("mnist")
+    model = build(EXPERIMENTS[name], mnist.train.shape)
+    assert torch.isfinite(torch.tensor(evaluate(model, experiments._first(mnist.test, 20)).value))
+    assert EXPERIMENTS[name].measured <= len(mnist.test)

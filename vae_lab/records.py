@@ -1,0 +1,138 @@
+"""What a recorded run leaves behind: its figures, a sheet of samples and its decoder, whole or not at all.
+
+`write` puts into a folder: metrics.json, every figure with what it takes to find it again; samples.png;
+decoder.safetensors, the decoder's weights in float16 with its architecture.
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import vae_lab
+from vae_lab.data import Dataset
+from vae_lab.nets import conv_decoder, mlp_decoder
+
+LARGEST_DECODER = 1_000_000  # bytes; a larger one is not kept
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class RecordError(RuntimeError):
+    """Results that cannot be written, or must not be replaced; the message says what to do."""
+
+
+def provenance(dataset: Dataset, device: torch.device) -> dict:
+    """On which data a figure was found, by which software, on which machine."""
+    pixels = hashlib.sha256()
+    for images in (dataset.train, dataset.test):
+        pixels.update(memoryview(images.pixels.cpu().contiguous().numpy()))
+    return {
+        "data": {
+            "name": dataset.name,
+            "train": len(dataset.train),
+            "test": len(dataset.test),
+            "sha256": pixels.hexdigest(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "vae_lab": vae_lab.__version__,
+        },
+        "machine": {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def build_decoder(
+    *, shape: list[int], latents: int, hidden: list[int] = (), width: int = 0, activation: str = "relu"
+) -> nn.Sequential:
+    """A decoder from its description in plain numbers; convolutional if it has a `width`."""
+    unit = ACTIVATIONS[activation]
+    if width:
+        return conv_decoder(latents, tuple(shape), width=width, activation=unit)
+    return mlp_decoder(latents, tuple(shape), hidden=tuple(hidden), activation=unit)
+
+
+def decoder_bytes(decoder: nn.Module, architecture: dict) -> bytes:
+    """The weights in float16, as a safetensors file that says how to build the decoder."""
+    from safetensors.torch import save
+
+    half = {name: tensor.detach().cpu().half() for name, tensor in decoder.state_dict().items()}
+    return save(half, {"architecture": json.dumps(architecture)})
+
+
+def load_decoder(path: Path | str) -> nn.Sequential:
+    """The decoder that a run wrote: codes (B, L) → logits (B, C, H, W)."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        decoder = build_decoder(**json.loads(file.metadata()["architecture"]))
+        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
+    decoder.load_state_dict(weights)
+    return decoder.eval()
+
+
+@torch.no_grad()
+def prior_means(model, n: int, *, seed: int = 0) -> Tensor:
+    """The means of p(x|z) for n draws of z from N(0, I): (n, C, H, W) on the CPU."""
+    z = torch.randn(n, model.latents, generator=torch.Generator().manual_seed(seed))
+    return model.eval().decode(z.to(next(model.parameters()).device)).mean.cpu()
+
+
+def sheet(x: Tensor, *, columns: int = 12) -> bytes:
+    """Grey images (N, 1, H, W) in rows, as a PNG in which a pixel is two wide and two high."""
+    from PIL import Image
+    from torchvision.utils import make_grid
+
+    grid = make_grid(x, columns, padding=1)[0].mul(255).round().byte().numpy()
+    file = io.BytesIO()
+    Image.fromarray(grid.repeat(2, 0).repeat(2, 1)).save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def as_json(record: dict) -> bytes:
+    return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def require_writable(folder: Path, scale: str) -> None:
+    """Find out before training that results could not be written, or would replace better ones."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        recorded = folder / "metrics.json"
+        there = json.loads(recorded.read_bytes())["scale"] if recorded.exists() else scale
+    except OSError as error:
+        raise RecordError(
+            f"cannot write to {folder} ({error.strerror}); choose another folder with --out"
+        ) from error
+    if scale == "quick" and there == "full":
+        raise RecordError(f"{folder} holds a full run, which a quick one must not replace; leave out --out")
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write every file beside its place, then put all of them there, in their order.
+
+    Raises `RecordError` if that fails; the files from before are then still there.
+    """
+    aside = {folder / name: folder / f"{name}.part" for name in files}
+    try:
+        for part, content in zip(aside.values(), files.values(), strict=True):
+            part.write_bytes(content)
+        for path, part in aside.items():
+            os.replace(part, path)
+    except OSError as error:
+        for part in aside.values():
+            part.unlink(missing_ok=True)
+        raise RecordError(
+            f"cannot write to {folder} ({error.strerror}); make room and start the same command again"
+        ) from error
