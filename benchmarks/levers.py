@@ -69,7 +69,7 @@ def levers(base: Setting) -> list[Lever]:
         Lever("bfloat16", replace(base, bfloat16=False), base, False, answers=True),
         Lever("bfloat16", replace(conv, bfloat16=False), conv, False),
         Lever("channels last", conv, replace(conv, channels_last=True), False),
-        Lever("one cycle, higher rate, larger batch", plain, base, True, answers=True),
+        Lever("one cycle, larger batch", plain, base, True, answers=True),
         Lever("β₂ = 0.98", replace(base, beta_2=0.999), base, True, answers=True),
         Lever("compiled", base, replace(base, compiled=True), False),
         Lever("validation off", replace(strict, validated=True), strict, True),
