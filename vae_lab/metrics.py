@@ -5,8 +5,9 @@ from math import log
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from vae_lab import devices
+from vae_lab import devices, nets
 from vae_lab.data import Images
 from vae_lab.objectives import require_same_shape
 
@@ -41,6 +42,97 @@ def log_likelihood(
                 for x in images.read(slice(start, start + AT_ONCE), generator).split(group)
             ]
         )
+
+
+class Classifier(nn.Module):
+    """A small convolutional network that names what an image shows, by features that judge other models.
+
+    shape : (C, H, W) of its images; classes : how many names it knows; features : F, the numbers before
+        the last layer
+    """
+
+    def __init__(self, shape: nets.Shape, classes: int, *, features: int = 32):
+        super().__init__()
+        self.body = nets.conv_encoder(shape, features, width=8)
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(features, classes))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) → features (B, F)."""
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) → logits (B, classes)."""
+        return self.head(self.features(x))
+
+
+def fit_classifier(
+    images: Images, *, features: int = 32, steps: int = 400, learning_rate: float = 5e-3, seed: int = 0
+) -> Classifier:
+    """A `Classifier` that minimizes the cross-entropy of the labels, then frozen, in evaluation mode.
+
+    steps : of Adam under a one-cycle rate, each on 128 images drawn at random
+
+    Leaves torch's random numbers as they were. Raises `ValueError` for images of fewer than two classes.
+    """
+    device, classes = images.pixels.device, int(images.labels.max()) + 1
+    if images.labels.unique().numel() < 2:
+        raise ValueError("every image has the same label; a classifier needs at least two to tell apart")
+    generator = torch.Generator(device).manual_seed(seed)
+    with devices.same_random_numbers_after(device):
+        torch.manual_seed(seed)
+        model = Classifier(images.shape, classes, features=features).to(device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+        for _ in range(steps):
+            index = torch.randint(len(images), (128,), generator=generator, device=device)
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(model(images.read(index, generator)), images.labels[index]).backward()
+            optimizer.step()
+            schedule.step()
+    return model.eval().requires_grad_(False)
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½) of Gaussians fitted to features a (N, F) and b (M, F).
+
+    The squared Wasserstein-2 distance of the two Gaussians (Dowson & Landau 1982); over features of an
+    Inception network it is the FID (Heusel et al. 2017). Zero for equal means and covariances, never
+    negative, in squared units of a feature. Few rows bias it upward: compare only equal N, and equal M.
+
+    Raises `ValueError` for features that do not match, fewer than two rows, or numbers that are not finite.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(
+            f"expected features (N, F) and (M, F), at least two rows each, got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; take both from the same layer"
+        )
+    a, b = (features.detach().cpu().double() for features in (a, b))  # MPS has no double
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise ValueError("some features are not finite; look at the images before judging them")
+    # Σ = RᵀR, so the eigenvalues of Σ_a Σ_b are the squared singular values of R_a R_bᵀ: no matrix root.
+    R_a, R_b = (
+        torch.linalg.qr((rows - rows.mean(0)) / (len(rows) - 1) ** 0.5, mode="r").R for rows in (a, b)
+    )
+    overlap = torch.linalg.svdvals(R_a @ R_b.T).sum()
+    spread = R_a.square().sum() + R_b.square().sum() - 2 * overlap
+    return max(0.0, ((a.mean(0) - b.mean(0)).square().sum() + spread).item())
+
+
+@torch.no_grad()
+def nearest_distance(x: Tensor, others: Tensor, *, at_once: int = AT_ONCE) -> Tensor:
+    """min_i ‖x − others_i‖: how far each x (B, …) is from the nearest of others (N, …), of shape (B,).
+
+    For images or for codes; the unit is theirs, a Euclidean length over all their numbers.
+
+    at_once : how many of x to compare with all others at a time
+    """
+    if x.shape[1:] != others.shape[1:] or not len(others):
+        raise ValueError(
+            f"expected others like x, at least one, got shapes {tuple(x.shape)} and {tuple(others.shape)}"
+        )
+    rows, pool = x.flatten(1), others.flatten(1)
+    nearest = torch.cat([torch.cdist(block, pool).argmin(1) for block in rows.split(at_once)])
+    return (rows - pool[nearest]).norm(dim=1)  # cdist finds the nearest fast, but its zero is not zero
 
 
 def _group(samples: int) -> int:

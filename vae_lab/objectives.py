@@ -4,8 +4,10 @@ Every term is a (B,) tensor, one number an image; `.value` is the quantity that 
 sign and the mean over the batch are written once, in the training loop.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -18,6 +20,30 @@ class SquaredError(NamedTuple):
     @property
     def value(self) -> Tensor:
         return -self.squared_error
+
+
+class ContractiveError(NamedTuple):
+    """‖x − x̂‖² + λ ‖∂x̂/∂x‖², the second norm over all D × D derivatives."""
+
+    squared_error: Tensor  # (B,)
+    contraction: Tensor  # (B,)
+    weight: Tensor  # (B,)
+
+    @property
+    def value(self) -> Tensor:
+        return -(self.squared_error + self.weight * self.contraction)
+
+
+class SparseError(NamedTuple):
+    """‖x − x̂‖² + λ Σ_l |z_l|."""
+
+    squared_error: Tensor  # (B,)
+    size: Tensor  # (B,)
+    weight: Tensor  # (B,)
+
+    @property
+    def value(self) -> Tensor:
+        return -(self.squared_error + self.weight * self.size)
 
 
 class ELBO(NamedTuple):
@@ -48,6 +74,68 @@ def squared_error(model, x: Tensor) -> SquaredError:
     x_hat = model.decode(model.encode(x))
     require_same_shape(x_hat.shape[1:], x.shape[1:])
     return SquaredError((x - x_hat).square().flatten(1).sum(1))
+
+
+def denoising_error(model, x: Tensor, corrupt: Callable[[Tensor], Tensor]) -> SquaredError:
+    """−‖x − g(f(x̃))‖² for x̃ drawn around x: the clean image from a corrupted one (Vincent et al. 2008).
+
+    corrupt : images (B, …) → corrupted images of the same shape, drawn afresh at every call
+    """
+    damaged = corrupt(x)
+    require_same_shape(damaged.shape[1:], x.shape[1:])
+    x_hat = model.decode(model.encode(damaged))
+    require_same_shape(x_hat.shape[1:], x.shape[1:])
+    return SquaredError((x - x_hat).square().flatten(1).sum(1))
+
+
+def contractive_error(model, x: Tensor, weight: float, *, probes: int | None = None) -> ContractiveError:
+    """−(‖x − r(x)‖² + λ ‖∂r/∂x‖²) of the reconstruction r = g∘f (Alain & Bengio 2014).
+
+    Rifai et al. (2011) penalize ∂f/∂x, which a smaller code and a decoder that enlarges it evade, unless the
+    two share their weights; ∂r/∂x cannot be evaded so.
+
+    weight : λ ≥ 0; probes : as in `jacobian_norm`
+    """
+    _require_weight(weight)
+    error = squared_error(model, x).squared_error
+    contraction = jacobian_norm(lambda x: model.decode(model.encode(x)), x, probes=probes)
+    return ContractiveError(error, contraction, torch.full_like(error, weight))
+
+
+def sparse_error(model, x: Tensor, weight: float) -> SparseError:
+    """−(‖x − g(z)‖² + λ Σ_l |z_l|) with z = f(x) (after Olshausen & Field 1996).
+
+    The decoder must not be free to enlarge what the encoder makes small: give its columns a fixed length.
+    """
+    _require_weight(weight)
+    z = model.encode(x)
+    x_hat = model.decode(z)
+    require_same_shape(x_hat.shape[1:], x.shape[1:])
+    error = (x - x_hat).square().flatten(1).sum(1)
+    return SparseError(error, z.abs().sum(1), torch.full_like(error, weight))
+
+
+def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor, *, probes: int | None = None) -> Tensor:
+    """Σ_ij (∂y_i/∂x_j)² of y = function(x) for each x of a batch (B, …), of shape (B,).
+
+    No y may depend on the x of another row (as it would under batch normalization).
+
+    probes : None computes it exactly, by a backward pass for each number of y; a number averages ‖Jᵀv‖²
+        over so many random vectors v of signs, whose mean is the same (Hutchinson 1990), by as many passes
+    """
+    if probes is not None and probes < 1:
+        raise ValueError(f"Hutchinson's estimate needs at least one probe, got {probes}")
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = function(x).flatten(1)  # (B, numbers of y)
+        if probes is None:
+            directions = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)[:, None].expand(-1, len(y), -1)
+        else:
+            directions = torch.randint(2, (probes, *y.shape), device=y.device).to(y.dtype) * 2 - 1
+        rows = [torch.autograd.grad(y, x, v, retain_graph=True, create_graph=further)[0] for v in directions]
+        squares = torch.stack([row.square().flatten(1).sum(1) for row in rows])  # (passes, B)
+    return squares.sum(0) if probes is None else squares.mean(0)
 
 
 def elbo(model, x: Tensor, *, samples: int = 1, analytic: bool = True) -> ELBO:
@@ -86,3 +174,8 @@ def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None
             f"the decoder describes images of shape {tuple(decoded)}, but was given {tuple(given)}; "
             "make its last layer fit"
         )
+
+
+def _require_weight(weight: float) -> None:
+    if not weight >= 0:
+        raise ValueError(f"the weight λ of a penalty must not be negative, got {weight}")

@@ -1,6 +1,17 @@
 """Things to drag: in a notebook with a kernel, and in a published page without one."""
 
+from vae_lab.widgets.bound import Bound, bound
+from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
 from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
 
-__all__ = ["Flipbook", "LatentExplorer", "flipbook", "latent_explorer"]
+__all__ = [
+    "Bound",
+    "EMStepper",
+    "Flipbook",
+    "LatentExplorer",
+    "bound",
+    "em_stepper",
+    "flipbook",
+    "latent_explorer",
+]

@@ -1,0 +1,355 @@
+"""EM against scikit-learn, enumeration, closed forms and densities of torch; and at its numerical edges."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, kl_divergence
+
+from vae_lab import em
+from vae_lab.objectives import ELBO
+
+TINY = 1e-10
+
+
+def blobs(seed: int, n: int = 60, d: int = 2, k: int = 3) -> torch.Tensor:
+    """k heaps of different shapes, some far apart and some not, (n, d)."""
+    g = torch.Generator().manual_seed(seed)
+    centers = 3 * torch.randn(k, d, generator=g).double()
+    stretch = torch.randn(k, d, d, generator=g).double() / 2 + torch.eye(d)
+    kind = torch.arange(n) % k
+    noise = torch.randn(n, d, 1, generator=g).double()
+    return centers[kind] + (stretch[kind] @ noise)[:, :, 0]
+
+
+def random_mixture(seed: int, d: int = 2, k: int = 3) -> em.Mixture:
+    g = torch.Generator().manual_seed(seed)
+    root = torch.randn(k, d, d, generator=g).double()
+    covariances = root @ root.mT + 0.3 * torch.eye(d)
+    return em.Mixture(
+        torch.randn(k, generator=g).double().log_softmax(0),
+        torch.randn(k, d, generator=g).double(),
+        covariances,
+    )
+
+
+def random_resp(seed: int, n: int, k: int) -> torch.Tensor:
+    return torch.randn(n, k, generator=torch.Generator().manual_seed(seed)).double().log_softmax(1)
+
+
+def scikit_learn(x, begin: em.Mixture, rounds: int) -> GaussianMixture:
+    """As many rounds from the same start, nothing added to any covariance."""
+    theirs = GaussianMixture(
+        len(begin.means),
+        tol=0,
+        reg_covar=0,
+        max_iter=rounds,
+        weights_init=begin.log_w.exp().numpy(),
+        means_init=begin.means.numpy(),
+        precisions_init=begin.covariances.inverse().numpy(),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return theirs.fit(x.numpy())
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), d=st.integers(1, 4), k=st.integers(1, 4), rounds=st.integers(1, 30))
+def test_equals_scikit_learn(seed, d, k, rounds):
+    x = blobs(seed, n=40 * k, d=d, k=k)
+    begin = em.start(x, em.kmeans_plus_plus(x, k, torch.Generator().manual_seed(seed)))
+    try:
+        *_, ours = em.steps(begin, x, rounds)
+    except em.SingularCovarianceWarning:  # here the two differ on purpose
+        reject()
+    theirs = scikit_learn(x, begin, rounds)
+    np.testing.assert_allclose(ours.log_w.exp(), theirs.weights_, atol=1e-6)
+    np.testing.assert_allclose(ours.means, theirs.means_, atol=1e-6)
+    np.testing.assert_allclose(ours.covariances, theirs.covariances_, atol=1e-6)
+    np.testing.assert_allclose(ours.log_evidence(x), theirs.score_samples(x.numpy()), atol=1e-6)
+    np.testing.assert_allclose(ours.e_step(x).exp(), theirs.predict_proba(x.numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_is_log_evidence_minus_kl_by_enumeration(seed):
+    mixture, x, log_resp = random_mixture(seed), blobs(seed), random_resp(seed, 60, 3)
+    density = torch.stack(
+        [
+            MultivariateNormal(*p).log_prob(x).exp()
+            for p in zip(mixture.means, mixture.covariances, strict=True)
+        ],
+        1,
+    )
+    joint = mixture.log_w.exp() * density  # p(z = k, x), every k
+    evidence, resp = joint.sum(1), log_resp.exp()
+    gap = (resp * (resp / (joint / evidence[:, None])).log()).sum(1)
+    terms = mixture.lower_bound(x, log_resp)
+    assert isinstance(terms, ELBO) and terms.value.shape == (60,)
+    torch.testing.assert_close(mixture.log_evidence(x), evidence.log(), atol=TINY, rtol=TINY)
+    torch.testing.assert_close(terms.value, evidence.log() - gap, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(terms.kl, (resp * (resp / mixture.log_w.exp()).log()).sum(1))
+    assert (gap > 1e-6).any() and (terms.value <= mixture.log_evidence(x)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_step_maximizes_the_bound(seed):
+    x, mixture = blobs(seed), random_mixture(seed)
+    log_resp = mixture.e_step(x)
+    torch.testing.assert_close(mixture.lower_bound(x, log_resp).value, mixture.log_evidence(x))
+    better, g = mixture.m_step(x, log_resp), torch.Generator().manual_seed(seed)
+    best = better.lower_bound(x, log_resp).value.sum()
+    for scale in (1e-3, 1e-2, 0.1):
+        shift = scale * torch.randn(3, 2, 2, generator=g).double()
+        means = better.means + scale * torch.randn(3, 2, generator=g)
+        log_w = (better.log_w + scale * torch.randn(3, generator=g)).log_softmax(0)
+        for other in (
+            em.Mixture(log_w, better.means, better.covariances),
+            em.Mixture(better.log_w, means, better.covariances),
+            em.Mixture(better.log_w, better.means, better.covariances + shift @ shift.mT),
+        ):
+            assert other.lower_bound(x, log_resp).value.sum() < best
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_m_step_has_no_gradient_left(seed):
+    x = blobs(seed)
+    log_resp = random_resp(seed, 60, 3)
+    best = random_mixture(seed).m_step(x, log_resp)
+    logits, means, covariances = (
+        t.clone().requires_grad_() for t in (best.log_w, best.means, best.covariances)
+    )
+    em.Mixture(logits.log_softmax(0), means, covariances).lower_bound(x, log_resp).value.sum().backward()
+    for parameter in (logits, means, covariances):
+        assert parameter.grad.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    "make", [lambda x: em.start(x, x[:3]), lambda x: em.start_ppca(x, 1, torch.Generator())]
+)
+def test_the_evidence_never_falls(make):
+    x = blobs(4, n=80)
+    fitted = em.fit(make(x), x, tolerance=0, most=60)
+    assert (np.diff(fitted.history) > -1e-12).all() and fitted.history[-1] > fitted.history[0] + 0.1
+
+
+def test_fit_stops_at_rest_or_at_the_most():
+    x = blobs(0)
+    begin = em.start(x, x[:2])
+    assert not em.fit(begin, x, most=2).converged and len(em.fit(begin, x, most=2).history) == 3
+    rested = em.fit(begin, x)
+    assert rested.converged and len(rested.history) < 1000
+    assert em.fit(begin, x, most=0).history == [begin.log_evidence(x).mean().item()]
+
+
+def test_likelihoods_far_below_the_smallest_number():
+    """exp(-1,250,000) is zero in any float; its logarithm, and what follows from it, are not."""
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1e4, 1e4], [1e4, 1e4 + 1]]).double()
+    mixture = em.start(x, [[-1500.0, 0.0], [-1501.0, 0.0]], variance=1.0)
+    log_evidence, log_resp = mixture.log_evidence(x), mixture.e_step(x)
+    assert (log_evidence[:2] < -1e6).all() and log_evidence.isfinite().all()
+    torch.testing.assert_close(log_resp.exp().sum(1), torch.ones(4).double())
+    odds = (1501**2 - 1500**2) / 2  # log p(A|x) − log p(B|x) of the point at the origin
+    torch.testing.assert_close(log_resp[0, 0] - log_resp[0, 1], torch.tensor(odds).double())
+    with pytest.warns(em.SingularCovarianceWarning, match="components 0, 1 collapsed"):
+        fitted = em.fit(mixture.m_step(x, log_resp), x)
+    assert torch.isfinite(fitted.model.means).all() and np.isfinite(fitted.history).all()
+
+
+def test_a_component_that_owns_1e_320_of_a_point_has_the_right_mean():
+    x = blobs(0, n=5)
+    log_resp = torch.stack([torch.zeros(5), torch.tensor([-740.0, -741, -739, -742, -740])], 1).double()
+    share = log_resp[:, 1].softmax(0)
+    moved = em.start(x, x[:2]).m_step(x, log_resp)
+    torch.testing.assert_close(moved.means[1], share @ x)
+    assert moved.log_w[1] < -739 and moved.lower_bound(x, log_resp).value.isfinite().all()
+
+
+def test_a_component_that_owns_nothing_stays():
+    x, begin = blobs(0, n=20), random_mixture(0, k=2)
+    log_resp = torch.tensor([[0.0, -torch.inf]]).double().expand(20, 2)
+    moved = begin.m_step(x, log_resp)
+    assert torch.equal(moved.means[1], begin.means[1]) and torch.equal(
+        moved.covariances[1], begin.covariances[1]
+    )
+    assert moved.log_w[1] == -torch.inf
+    again = em.fit(moved, x)
+    assert (again.model.e_step(x)[:, 1] == -torch.inf).all() and np.isfinite(again.history).all()
+    assert again.model.lower_bound(x, log_resp).value.isfinite().all()
+
+
+def test_one_point_a_component():
+    x = 10 * torch.eye(3).double()
+    with pytest.warns(em.SingularCovarianceWarning, match="components 0, 1, 2 collapsed.*held at .*fewer"):
+        fitted = em.fit(em.start(x, x, variance=0.1), x)
+    floor = em.FLOOR * em.variance_of(x)
+    torch.testing.assert_close(fitted.model.means, x)
+    torch.testing.assert_close(fitted.model.covariances, floor * torch.eye(3).double().repeat(3, 1, 1))
+    assert (np.diff(fitted.history) > -1e-9).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e8])
+def test_nothing_but_one_point_repeated(value):
+    x = torch.full((20, 2), value).double()
+    means = em.kmeans_plus_plus(x, 3, torch.Generator().manual_seed(0))
+    with pytest.warns(em.SingularCovarianceWarning, match="collapsed"):
+        fitted = em.fit(em.start(x, means), x)
+    assert torch.isfinite(fitted.model.log_evidence(x)).all()
+    torch.testing.assert_close(fitted.model.means, x[:3])
+
+
+def test_duplicated_points_weigh_twice():
+    x = blobs(2, n=30)
+    once = em.fit(em.start(x, x[:3]), x, tolerance=1e-13).model
+    twice = em.fit(em.start(x, x[:3]), torch.cat([x, x]), tolerance=1e-13).model
+    torch.testing.assert_close(once.means, twice.means)
+    torch.testing.assert_close(once.covariances, twice.covariances)
+
+
+def test_a_line_of_points_is_held_above_zero_across_and_exact_along():
+    along = torch.linspace(-1, 1, 21).double()
+    x = torch.stack([along, 2 * along], 1)
+    with pytest.warns(em.SingularCovarianceWarning, match="component 0 collapsed"):
+        moved = em.start(x, [[0.0, 0.0]]).m_step(x, torch.zeros(21, 1).double())
+    values = torch.linalg.eigvalsh(moved.covariances[0])
+    torch.testing.assert_close(values, torch.stack([em.FLOOR * em.variance_of(x), x.square().sum(1).mean()]))
+
+
+def test_holding_an_eigenvalue_is_the_best_covariance_above_the_floor():
+    """Among random covariances with every eigenvalue at or above the floor, none has a higher bound."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 2, generator=g).double() * torch.tensor([1.0, 0.05])
+    log_resp, begin = torch.zeros(50, 1).double(), em.start(x, [[0.0, 0.0]])
+    with pytest.warns(em.SingularCovarianceWarning):
+        held = begin.m_step(x, log_resp, floor=0.1)
+    least = 0.1 * em.variance_of(x)
+    best = held.lower_bound(x, log_resp).value.sum()
+    for scale in (0.01, 0.1, 1.0) * 20:
+        root = scale * torch.randn(2, 2, generator=g).double()
+        values, vectors = torch.linalg.eigh(held.covariances[0] + (root + root.T) / 10)
+        other = (vectors * values.clamp(min=least)) @ vectors.T
+        mixture = em.Mixture(held.log_w, held.means, other[None])
+        assert mixture.lower_bound(x, log_resp).value.sum() <= best + 1e-9
+
+
+def test_kmeans_plus_plus_draws_in_proportion_to_squared_distance():
+    x = torch.tensor([[0.0], [1.0], [3.0]])
+    g, second = torch.Generator().manual_seed(0), []
+    for _ in range(6000):
+        first, then = em.kmeans_plus_plus(x, 2, g).flatten().tolist()
+        if first == 0:
+            second.append(then)
+    assert second.count(0) == 0 and abs(second.count(3) / len(second) - 0.9) < 0.03
+    assert em.kmeans_plus_plus(x, 3, g).flatten().sort().values.tolist() == [0, 1, 3]
+
+
+def images_like(seed: int, n: int = 70, d: int = 9) -> torch.Tensor:
+    g = torch.Generator().manual_seed(seed)
+    loud = torch.randn(n, 3, generator=g).double() @ torch.randn(3, d, generator=g).double()
+    return 2 + loud + 0.3 * torch.randn(n, d, generator=g).double()
+
+
+def random_ppca(seed: int, d: int = 9, latents: int = 2) -> em.PPCA:
+    g = torch.Generator().manual_seed(seed)
+    mean, loadings = torch.randn(d, generator=g).double(), torch.randn(d, latents, generator=g).double()
+    return em.PPCA(mean, loadings, torch.tensor(0.3).double())
+
+
+def test_ppca_evidence_is_that_of_a_low_rank_gaussian():
+    x, model = images_like(0), random_ppca(0)
+    exact = LowRankMultivariateNormal(model.mean, model.loadings, model.variance.expand(9))
+    torch.testing.assert_close(model.log_evidence(x), exact.log_prob(x), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ppca_posterior_and_bound(seed):
+    """By conditioning the joint Gaussian of (z, x), and by the gap for a q that is not the posterior."""
+    x, model = images_like(seed), random_ppca(seed)
+    w, eye = model.loadings, torch.eye(9).double()
+    gain = w.T @ torch.linalg.inv(w @ w.T + model.variance * eye)
+    q = model.e_step(x)
+    torch.testing.assert_close(q.mean, (x - model.mean) @ gain.T)
+    torch.testing.assert_close(q.covariance_matrix[0], torch.eye(2).double() - gain @ w)
+    torch.testing.assert_close(model.lower_bound(x, q).value, model.log_evidence(x))
+    g = torch.Generator().manual_seed(seed)
+    root = torch.randn(2, 2, generator=g).double()
+    other = MultivariateNormal(torch.randn(len(x), 2, generator=g).double(), root @ root.T + torch.eye(2))
+    bound = model.lower_bound(x, other).value
+    torch.testing.assert_close(model.log_evidence(x) - bound, kl_divergence(other, q))
+
+
+def test_the_ppca_m_step_has_no_gradient_left():
+    """For a q that is not a posterior either, whose means do not average to zero."""
+    x, g = images_like(1), torch.Generator().manual_seed(1)
+    q = MultivariateNormal(1 + torch.randn(len(x), 2, generator=g).double(), 0.5 * torch.eye(2).double())
+    best = random_ppca(1).m_step(x, q)
+    mean, loadings, variance = (t.clone().requires_grad_() for t in (best.mean, best.loadings, best.variance))
+    em.PPCA(mean, loadings, variance).lower_bound(x, q).value.sum().backward()
+    for parameter in (mean, loadings, variance):
+        assert parameter.grad.abs().max() < 1e-8
+
+
+@pytest.mark.parametrize(("seed", "latents"), [(0, 1), (1, 2), (2, 3)])
+def test_ppca_by_em_is_its_closed_form(seed, latents):
+    x = images_like(seed)
+    begin = em.start_ppca(x, latents, torch.Generator().manual_seed(seed))
+    fitted = em.fit(begin, x, tolerance=1e-15, most=20_000)
+    exact = em.ppca_closed_form(x, latents)
+    assert abs(fitted.history[-1] - exact.log_evidence(x).mean()) < 1e-8
+    torch.testing.assert_close(fitted.model.variance, exact.variance, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fitted.model.mean, exact.mean)
+    ours, theirs = (m.loadings @ m.loadings.T for m in (fitted.model, exact))  # W up to a rotation
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("latents", [1, 3])
+def test_the_closed_form_is_scikit_learns(latents):
+    x = images_like(3)
+    exact, theirs = em.ppca_closed_form(x, latents), PCA(latents).fit(x.numpy())
+    covariance = exact.loadings @ exact.loadings.T + exact.variance * torch.eye(9)
+    shrink = (len(x) - 1) / len(x)  # theirs divides by N - 1
+    np.testing.assert_allclose(covariance, shrink * theirs.get_covariance(), atol=1e-9)
+    np.testing.assert_allclose(exact.variance, shrink * theirs.noise_variance_, atol=1e-9)
+
+
+def test_a_plane_without_noise_is_held_above_zero():
+    x = torch.randn(30, 2).double() @ torch.randn(2, 5).double()
+    with pytest.warns(em.SingularCovarianceWarning, match="noise variance.*held at"):
+        fitted = em.fit(em.start_ppca(x, 2, torch.Generator().manual_seed(0)), x)
+    torch.testing.assert_close(fitted.model.variance, em.FLOOR * em.variance_of(x))
+    assert np.isfinite(fitted.history).all()
+
+
+REFUSED = {
+    "one axis": (lambda: em.as_data(torch.zeros(3)), r"points of shape \(N, D\).*got \(3,\)"),
+    "no points": (lambda: em.as_data(torch.zeros(0, 2)), "N at least 1"),
+    "NaN": (lambda: em.as_data([[0.0, float("nan")], [1.0, 2.0]]), "1 points are not finite; leave them out"),
+    "other data": (lambda: random_mixture(0).e_step(torch.zeros(4, 3)), r"shape \(N, 2\).*got \(4, 3\)"),
+    "log_w": (
+        lambda: em.Mixture(torch.zeros(2), torch.zeros(3, 2), torch.zeros(3, 2, 2)),
+        r"log_w of shape \(3,\)",
+    ),
+    "variance": (lambda: em.start(blobs(0), [[0.0, 0.0]], variance=0.0), "above zero, got 0.0"),
+    "too many starts": (
+        lambda: em.kmeans_plus_plus(torch.zeros(3, 1), 4, torch.Generator()),
+        r"1 … 3.*not 4",
+    ),
+    "latents": (lambda: em.ppca_closed_form(torch.zeros(3, 4), 4), r"1 … 3 latents, not 4"),
+    "latents to start": (
+        lambda: em.start_ppca(torch.zeros(3, 4), 0, torch.Generator()),
+        "1 … 3 latents, not 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_in_one_sentence(name):
+    call, says = REFUSED[name]
+    with pytest.raises(ValueError, match=says) as refusal:
+        call()
+    assert "\n" not in str(refusal.value)

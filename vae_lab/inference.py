@@ -1,0 +1,214 @@
+"""The posterior of a latent-variable model without a formula: sums over a grid, and Markov chains.
+
+Everything here works on a log-joint, a function of codes z (K, L) that returns log p(x, z) in nats, up to
+a constant that does not depend on z: one number a code, (K,). The grid also takes (K, B), for B images at
+the same codes.
+"""
+
+from collections.abc import Callable
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MOST_CODES = 50_000_000  # on a grid; a float32 for each is 200 MB
+
+
+class GridPosterior(NamedTuple):
+    """p(z|x) at the cell centers of a grid: K codes, each standing for a cell of the same volume."""
+
+    codes: Tensor  # (K, L)
+    log_density: Tensor  # (K,) or (K, B), log p(z|x) in nats
+    log_evidence: Tensor  # () or (B,), log p(x) in nats
+    log_cell: float  # log of a cell's volume
+
+    @property
+    def mass(self) -> Tensor:
+        """The probability of each cell, (K,) or (K, B); sums to one over the codes."""
+        return (self.log_density + self.log_cell).exp()
+
+
+class Chains(NamedTuple):
+    """What Markov chains visited, and how often each accepted what it was proposed."""
+
+    states: Tensor  # (T, K, L), the state of each of K chains after each of T steps
+    acceptance: Tensor  # (K,), shares of the T proposals
+
+
+def grid(latents: int, *, points: int, reach: float, like: Tensor | None = None) -> tuple[Tensor, float]:
+    """The cell centers of a grid over [−reach, reach]^L, (points^L, L), and the log of a cell's volume.
+
+    like : a tensor whose type and device to use; default float32 on the CPU
+
+    Raises `ValueError` for a grid without points or of more than `MOST_CODES`.
+    """
+    if latents < 1 or points < 1 or not reach > 0:
+        raise ValueError(f"a grid needs latents, points and reach, got {latents=}, {points=}, {reach=}")
+    if points**latents > MOST_CODES:
+        raise ValueError(
+            f"{points} points on each of {latents} axes make {float(points) ** latents:.1e} codes, more than "
+            f"{MOST_CODES:.0e}; take fewer points, or sample with metropolis or mala"
+        )
+    like = torch.empty(0) if like is None else like
+    cell = 2 * reach / points
+    axis = (torch.arange(points, dtype=like.dtype, device=like.device) + 0.5) * cell - reach
+    return torch.cartesian_prod(*[axis] * latents).view(-1, latents), latents * log(cell)
+
+
+@torch.no_grad()
+def grid_posterior(
+    log_joint: Callable[[Tensor], Tensor],
+    latents: int,
+    *,
+    points: int = 200,
+    reach: float = 5.0,
+    at_once: int = 8192,
+    like: Tensor | None = None,
+) -> GridPosterior:
+    """p(z|x) = p(x, z) / Σ_z p(x, z) Δ^L, the midpoint rule on points^L codes, in log-space.
+
+    For a smooth density the error falls faster than any power of the spacing, once a few points lie within
+    a standard deviation. What lies beyond ±reach is left out.
+
+    log_joint : codes (K, L) → (K,), or (K, B) for B images
+    at_once : codes to evaluate together, fewer for less memory
+    like : as in `grid`
+
+    Raises `ValueError` for a grid that is too large or has no mass, and for a log-joint of wrong shape, NaN
+    or +∞.
+    """
+    codes, log_cell = grid(latents, points=points, reach=reach, like=like)
+    log_p = torch.cat([_evaluate(log_joint, z, images=True) for z in codes.split(at_once)])
+    log_evidence = log_p.logsumexp(0) + log_cell
+    if not log_evidence.isfinite().all():
+        raise ValueError("p(x, z) = 0 at all codes of the grid; raise reach, or points")
+    return GridPosterior(codes, log_p - log_evidence, log_evidence, log_cell)
+
+
+@torch.no_grad()
+def metropolis(
+    log_joint: Callable[[Tensor], Tensor],
+    start: Tensor,
+    *,
+    steps: int,
+    step_size: float | Tensor,
+    generator: torch.Generator | None = None,
+) -> Chains:
+    """Propose z′ = z + s ε, accept it with probability min(1, p(x, z′) / p(x, z)), else stay.
+
+    Random-walk Metropolis (Metropolis et al. 1953). In the limit of many steps each chain's states are draws
+    from p(z|x), whatever the start.
+
+    log_joint : codes (K, L) → (K,) nats, up to a constant
+    start : (K, L), one state a chain
+    step_size : s, one for all, or (K, 1), one a chain
+    generator : of the proposals and decisions, on the device of `start`; default torch's own
+
+    Raises `ValueError` for a log-joint of wrong shape, NaN or +∞, or a start that is impossible (−∞).
+    """
+    z = _start(start, steps, step_size)
+    log_p, states, accepted = _possible(_evaluate(log_joint, z)), [], 0
+    for _ in range(steps):
+        proposal = z + step_size * _normal(z, generator)
+        new_log_p = _evaluate(log_joint, proposal)
+        move = _decide(new_log_p - log_p, generator)  # (K,)
+        z, log_p = torch.where(move[:, None], proposal, z), torch.where(move, new_log_p, log_p)
+        states.append(z)
+        accepted = accepted + move.to(z.dtype)
+    return Chains(torch.stack(states), accepted / steps)
+
+
+def mala(
+    log_joint: Callable[[Tensor], Tensor],
+    start: Tensor,
+    *,
+    steps: int,
+    step_size: float | Tensor,
+    generator: torch.Generator | None = None,
+) -> Chains:
+    """Propose z′ = z + s²/2 ∇log p(x, z) + s ε, accept it with min(1, p(x, z′) r(z|z′) / p(x, z) r(z′|z)).
+
+    The Metropolis-adjusted Langevin algorithm (Roberts & Tweedie 1996); r is the density of the proposal,
+    and its ratio makes up for the drift. Arguments, result and errors as in `metropolis`; `log_joint` must
+    be differentiable and treat the chains separately.
+    """
+    z, drift = _start(start, steps, step_size), step_size**2 / 2
+    log_p, slope = _with_slope(log_joint, z)
+    _possible(log_p)
+    states, accepted = [], 0
+    for _ in range(steps):
+        noise = _normal(z, generator)
+        proposal = z + drift * slope + step_size * noise
+        new_log_p, new_slope = _with_slope(log_joint, proposal)
+        back = (z - proposal - drift * new_slope) / step_size  # the noise that would lead back
+        ratio = new_log_p - log_p + (noise.square() - back.square()).sum(1) / 2
+        move = _decide(ratio, generator)  # (K,)
+        z, slope = torch.where(move[:, None], proposal, z), torch.where(move[:, None], new_slope, slope)
+        log_p = torch.where(move, new_log_p, log_p)
+        states.append(z)
+        accepted = accepted + move.to(z.dtype)
+    return Chains(torch.stack(states), accepted / steps)
+
+
+def _start(start: Tensor, steps: int, step_size: float | Tensor) -> Tensor:
+    """The start, detached; refuses arguments from which no chain can run."""
+    if start.ndim != 2 or not start.numel() or not start.is_floating_point():
+        raise ValueError(f"start must be floats of shape (K, L), got {start.dtype} {tuple(start.shape)}")
+    size = torch.as_tensor(step_size)
+    if steps < 1 or not (size > 0).all() or size.shape not in ((), (len(start), 1)):
+        raise ValueError(
+            f"need a step at least, and positive step sizes, one or (K, 1), got {steps=}, {step_size=}"
+        )
+    return start.detach().clone()
+
+
+def _evaluate(log_joint: Callable, z: Tensor, *, images: bool = False) -> Tensor:
+    """log p(x, z) of each code, refused in one sentence if it is none."""
+    log_p = log_joint(z)
+    if not isinstance(log_p, Tensor) or log_p.shape[:1] != z.shape[:1] or log_p.ndim > 1 + images:
+        got = tuple(log_p.shape) if isinstance(log_p, Tensor) else type(log_p).__name__
+        raise ValueError(
+            f"log_joint must return one number of nats a code, ({len(z)},){' or (K, B)' * images}, "
+            f"got {got}; sum over pixels and latents, not over codes"
+        )
+    wrong = log_p.isnan() | (log_p == torch.inf)
+    if wrong.any():
+        at = z[wrong.view(len(z), -1).any(1)][0].tolist()
+        raise ValueError(
+            f"log_joint is NaN or +∞ for {int(wrong.sum())} of {wrong.numel()} values, first at "
+            f"z = {[round(v, 3) for v in at]}; look at the decoder's output there"
+        )
+    return log_p
+
+
+def _with_slope(log_joint: Callable, z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x, z), (K,), and its gradient in z, (K, L)."""
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        log_p = _evaluate(log_joint, z)
+        if not log_p.requires_grad:
+            raise ValueError(
+                "log_joint does not pass gradients on to z; remove no_grad or detach, or use metropolis"
+            )
+        (slope,) = torch.autograd.grad(log_p.sum(), z)
+    return log_p.detach(), slope
+
+
+def _possible(log_p: Tensor) -> Tensor:
+    """The start's log-joint; refuses −∞, from which no ratio can be formed."""
+    if not log_p.isfinite().all():
+        raise ValueError(
+            f"{int((~log_p.isfinite()).sum())} chains start where p(x, z) = 0; start them elsewhere"
+        )
+    return log_p
+
+
+def _normal(z: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(z.shape, dtype=z.dtype, device=z.device, generator=generator)
+
+
+def _decide(log_ratio: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Which chains accept: log u < log_ratio for a uniform u; a ratio that is NaN (−∞ at z′) never."""
+    u = torch.rand(log_ratio.shape, dtype=log_ratio.dtype, device=log_ratio.device, generator=generator)
+    return u.log() < log_ratio

@@ -1,0 +1,205 @@
+// EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
+import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
+import { draggable, html, oncePerFrame, short, svg, watch, written } from "./ui.js";
+
+/** @typedef {import("./ui.js").Model} Model */
+/** @typedef {[string, number, number]} Entry */
+
+const SQUARE = 270, CHART = { width: 230, height: 150 }; // pixels
+const NUMBERS = 6; // a component
+const KINDS = [0, 6, 2, 5, 8, 3]; // colors of the components: classes of base.css
+const SHOWN = 9; // of the last half-rounds, in the chart
+const MET = 1e-9; // nats: a gap that counts as none
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+
+/** @param {number} k */
+const letter = (k) => String.fromCharCode(65 + k);
+
+/** What the traits say, and what the steps do to them. q is kept as the parameters that it is the posterior of.
+ * @param {Model} model */
+function stateOf(model) {
+  const points = model.get("points"), N = points.length / 2, K = model.get("start").length / NUMBERS;
+  const q = () => (model.get("source").length ? eStep(model.get("source"), points) : uniform(N, K));
+  const now = (/** @type {string} */ name) => {
+    const parameters = model.get("parameters");
+    return /** @type {Entry} */ ([name, lowerBound(parameters, points, q()), logEvidence(parameters, points)]);
+  };
+  const write = (/** @type {Record<string, any>} */ values) => {
+    for (const [name, value] of Object.entries(values)) model.set(name, value);
+    model.save_changes();
+  };
+  /** Take a step, and enter it in the record. @param {"E" | "M"} name */
+  const step = (name) => {
+    const trace = model.get("trace").length ? model.get("trace") : [now("")], parameters = model.get("parameters");
+    if (name === "E") model.set("source", [...parameters]);
+    else model.set("parameters", mStep(parameters, points, q(), model.get("least")));
+    write({ trace: [...trace, now(name)] });
+  };
+  /** Put a mean elsewhere, within the plane; the record begins anew. @param {number} k @param {number} x @param {number} y */
+  const move = (k, x, y) => {
+    const parameters = [...model.get("parameters")], [[x0, x1], [y0, y1]] = model.get("ranges");
+    parameters[NUMBERS * k + 1] = Math.min(x1, Math.max(x0, x));
+    parameters[NUMBERS * k + 2] = Math.min(y1, Math.max(y0, y));
+    write({ parameters, trace: [] });
+  };
+  const back = () => write({ parameters: [...model.get("start")], source: [], trace: [] });
+  const trace = () => /** @type {Entry[]} */ (model.get("trace").length ? model.get("trace") : [now("")]);
+  return { points, N, K, q, step, move, back, trace };
+}
+
+/** @typedef {ReturnType<typeof stateOf>} State */
+
+/** A color between the components', by responsibility. @param {number[]} resp */
+function mixed(resp) {
+  let color = `var(--kind-0)`, sum = resp[0];
+  for (let k = 1; k < resp.length; k++) {
+    sum += resp[k];
+    color = `color-mix(in srgb, var(--kind-${k}) ${((100 * resp[k]) / (sum || 1)).toFixed(1)}%, ${color})`;
+  }
+  return color;
+}
+
+/** The points, the components' ellipses, and their means as handles.
+ * @param {Model} model @param {State} state */
+function makePlane(model, state) {
+  const [[x0, x1], [y0, y1]] = model.get("ranges"), unit = SQUARE / (x1 - x0), { points, N, K } = state;
+  const place = (/** @type {number} */ x, /** @type {number} */ y) => [(x - x0) * unit, (y1 - y) * unit];
+  const dots = Array.from({ length: N }, (_, n) => {
+    const [cx, cy] = place(points[2 * n], points[2 * n + 1]);
+    return svg("circle", { class: "point", cx: cx.toFixed(1), cy: cy.toFixed(1), r: 2.8 });
+  });
+  const height = (y1 - y0) * unit, paper = svg("rect", { class: "paper", width: SQUARE, height });
+  const parts = Array.from({ length: K }, (_, k) => component(state, k, { model, place, paper }));
+  const ellipses = parts.flatMap((part) => part.ellipses), inside = { class: "clipped", "aria-hidden": true, width: SQUARE, height };
+  const clipped = svg("svg", inside, ...dots, ...ellipses), names = model.get("names");
+  const size = { viewBox: `-16 -20 ${SQUARE + 22} ${height + 42}`, width: SQUARE + 22, height: height + 42 };
+  const axes = [
+    svg("text", { class: "name", x: SQUARE, y: height + 17, "text-anchor": "end", "aria-hidden": true }, `${names[0]} →`),
+    svg("text", { class: "name", x: 0, y: -7, "aria-hidden": true }, `↑ ${names[1]}`),
+  ];
+  const root = svg("svg", { class: "plane", ...size }, ...axes, paper, clipped, ...parts.map((part) => part.handle));
+  const update = () => {
+    const logResp = state.q();
+    dots.forEach((dot, n) => {
+      const resp = [...logResp.subarray(n * K, (n + 1) * K)].map(Math.exp);
+      dot.setAttribute("style", `fill: ${mixed(resp)}`);
+    });
+    parts.forEach((part) => part.update());
+  };
+  return { root, update };
+}
+
+/** One component: ellipses at one and two standard deviations, and its mean to drag or to move by the arrow keys.
+ * @param {State} state @param {number} k
+ * @param {{model: Model, place: (x: number, y: number) => number[], paper: SVGElement}} plane */
+function component(state, k, { model, place, paper }) {
+  const color = `color: var(--kind-${k})`, [[x0, x1], [y0, y1]] = model.get("ranges");
+  const ellipses = [1, 2].map((r) => svg("ellipse", { class: `at-${r}`, style: color }));
+  const role = { tabindex: 0, role: "slider", "aria-label": `mean of component ${letter(k)}` };
+  const label = svg("text", { "text-anchor": "middle", y: 5 }, letter(k));
+  const handle = svg("g", { class: "handle", style: color, ...role }, svg("circle", { r: 20, class: "reach" }), svg("circle", { r: 12 }), label);
+  const numbers = () => model.get("parameters").slice(NUMBERS * k, NUMBERS * (k + 1));
+  draggable(handle, paper, (across, down) => state.move(k, x0 + across * (x1 - x0), y1 - down * (y1 - y0)));
+  handle.addEventListener("keydown", (event) => {
+    const by = KEYS[/** @type {keyof typeof KEYS} */ (event.key)], far = ((event.shiftKey ? 5 : 1) * (x1 - x0)) / 60;
+    if (!by) return;
+    event.preventDefault();
+    state.move(k, numbers()[1] + by[0] * far, numbers()[2] + by[1] * far);
+  });
+  const update = () => {
+    const [, mx, my, xx, xy, yy] = numbers(), [cx, cy] = place(mx, my), unit = SQUARE / (x1 - x0);
+    const [small, large] = eigenvalues([xx, xy, yy]), turn = (-90 / Math.PI) * Math.atan2(2 * xy, xx - yy);
+    ellipses.forEach((ellipse, i) => {
+      ellipse.setAttribute("rx", String((i + 1) * Math.sqrt(large) * unit));
+      ellipse.setAttribute("ry", String((i + 1) * Math.sqrt(Math.max(0, small)) * unit));
+      ellipse.setAttribute("transform", `translate(${cx} ${cy}) rotate(${turn})`);
+    });
+    handle.setAttribute("transform", `translate(${cx} ${cy})`);
+    handle.setAttribute("aria-valuemin", String(x0));
+    handle.setAttribute("aria-valuemax", String(x1));
+    handle.setAttribute("aria-valuenow", mx.toFixed(2));
+    handle.setAttribute("aria-valuetext", `${written(mx, 0.01)}, ${written(my, 0.01)}`);
+  };
+  return { ellipses, handle, update };
+}
+
+/** The record of half-rounds: log-likelihood above, bound below, the gap between them a bar.
+ * @param {State} state */
+function makeChart(state) {
+  const { width, height } = CHART, inside = svg("g"), low = svg("text", { x: -6, y: height, "text-anchor": "end" });
+  const high = svg("text", { x: -6, y: 12, "text-anchor": "end" }), paper = svg("rect", { class: "paper", width, height });
+  const size = { viewBox: `-44 -20 ${width + 52} ${height + 44}`, width: width + 52, height: height + 44 };
+  const name = svg("text", { class: "name", x: 0, y: -7 }, "↑ nats a point");
+  const root = svg("svg", { class: "chart", role: "img", ...size }, name, paper, low, high, inside);
+  const update = () => {
+    const entries = state.trace().slice(-SHOWN), values = entries.flatMap(([, bound, evidence]) => [bound, evidence]);
+    const least = Math.min(...values), span = Math.max(Math.max(...values) - least, 1e-6);
+    const x = (/** @type {number} */ i) => 14 + (i * (width - 28)) / (SHOWN - 1);
+    const y = (/** @type {number} */ value) => height - 12 - ((value - least) / span) * (height - 24);
+    low.textContent = written(least, 0.01);
+    high.textContent = written(least + span, 0.01);
+    const lines = [2, 1].map((j) => svg("path", { class: j === 2 ? "evidence" : "bound", d: `M${entries.map((e, i) => `${x(i)} ${y(Number(e[j]))}`).join("L")}` }));
+    const gaps = entries.map(([, bound, evidence], i) => svg("path", { class: "gap", d: `M${x(i)} ${y(bound)}V${y(evidence)}` }));
+    const marks = entries.flatMap(([step, bound, evidence], i) => [
+      svg("circle", { class: "evidence", cx: x(i), cy: y(evidence), r: 4.5 }),
+      svg("circle", { class: "bound", cx: x(i), cy: y(bound), r: 2.8 }),
+      svg("text", { x: x(i) + (step ? 0 : 8), y: height + 16, "text-anchor": step ? "middle" : "end" }, step || "start"),
+    ]);
+    inside.replaceChildren(...gaps, ...lines, ...marks);
+    root.setAttribute("aria-label", `The last ${entries.length} half-rounds; the bound and the log-likelihood never fall`);
+  };
+  return { root, update };
+}
+
+/** The three numbers of the present. @param {State} state */
+function makeNumbers(state) {
+  const [evidence, bound, gap] = ["evidence", "bound", "gap"].map((name) => html("span", { class: `number ${name}` }));
+  const row = (/** @type {string} */ name, /** @type {HTMLElement} */ value) => html("div", {}, html("span", { class: "what" }, name), value);
+  const root = html("div", { class: "numbers", "aria-live": "polite" }, row("log p(x)", evidence), row("bound", bound), row("gap: KL(q ‖ posterior)", gap));
+  const update = () => {
+    const [, b, e] = state.trace()[state.trace().length - 1];
+    evidence.textContent = written(e, 0.0001);
+    bound.textContent = written(b, 0.0001);
+    gap.textContent = e - b < MET ? "0: they touch" : short(e - b);
+    return e - b < MET;
+  };
+  return { root, update };
+}
+
+/** Everything on the page, and what redraws it. @param {Model} model @param {State} state */
+function build(model, state) {
+  const plane = makePlane(model, state), chart = makeChart(state), numbers = makeNumbers(state);
+  const button = (/** @type {string} */ text, /** @type {() => void} */ click) => html("button", { type: "button", click }, text);
+  const e = button("E-step", () => state.step("E")), m = button("M-step", () => state.step("M"));
+  const both = button("Ten rounds", () => {
+    for (let round = 0; round < 10; round++) ["E", "M"].forEach((name) => state.step(/** @type {"E" | "M"} */ (name)));
+  });
+  const row = html("div", { class: "row" }, e, m, both), right = html("div", { class: "side" }, row, numbers.root, chart.root);
+  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), button("Put it back", state.back));
+  const kinds = Array.from({ length: state.K }, (_, k) => `--kind-${k}: var(--class-${KINDS[k]})`).join("; ");
+  const stage = html("div", { class: "stage" }, plane.root, right);
+  const root = html("div", { class: "vae-widget vae-em-stepper", style: kinds }, stage, foot);
+  const draw = () => {
+    plane.update();
+    chart.update();
+    const touching = numbers.update();
+    m.classList.toggle("next", touching);
+    e.classList.toggle("next", !touching);
+  };
+  return { root, draw };
+}
+
+/** @param {{model: Model, el: HTMLElement}} view */
+function render({ model, el }) {
+  const { root, draw } = build(model, stateOf(model)), { ask, stop } = oncePerFrame(draw);
+  const end = watch(model, ["parameters", "source", "trace"], ask);
+  draw();
+  el.append(root);
+  return () => {
+    end();
+    stop();
+    root.remove();
+  };
+}
+
+export default { render };
