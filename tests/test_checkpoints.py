@@ -276,7 +276,6 @@ def test_no_damage_goes_unnoticed(tmp_path, ended):
         ({"model": new_vae(hidden=(9,))}, "not the same model"),
         ({"model": new_vae(hidden=())}, "not the same model"),
     ],
-    ids=str,
 )
 def test_another_runs_file_is_refused(path, changed, words):
     refused(path, rf"run is of another run: {words}\. Delete it, or choose another path", **changed)
