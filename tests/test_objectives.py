@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from vae_lab.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from vae_lab.models import VAE, Autoencoder
-from vae_lab.nets import mlp
+from vae_lab.nets import mlp, mlp_decoder, mlp_encoder
 from vae_lab.objectives import ELBO, BetaELBO, SquaredError, beta_elbo, elbo, squared_error
 
 
@@ -257,3 +257,15 @@ def test_a_vae_of_another_shape_is_refused():
     model.decoder = nn.Linear(2, 1).double()  # would broadcast
     with pytest.raises(ValueError, match=r"describes images of shape \(1,\), but was given \(6,\)"):
         elbo(model, torch.rand(4, 6).double())
+
+
+def test_without_a_price_an_infinite_kl_costs_nothing():
+    """The encoder of a VAE with β = 0 may put out a variance of zero."""
+    certain = VAE(mlp_encoder((1, 4, 4), 4), mlp_decoder(2, (1, 4, 4)), 2)
+    certain.encoder[-1].bias.data[2:] = -300.0
+    x = torch.rand(3, 1, 4, 4)
+    assert elbo(certain, x).kl.isinf().all()
+    terms = beta_elbo(certain, x, 0.0)
+    terms.value.sum().backward()
+    assert torch.equal(terms.value, terms.log_lik)
+    assert all(p.grad.isfinite().all() for p in certain.parameters() if p.grad is not None)

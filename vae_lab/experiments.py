@@ -196,8 +196,8 @@ def _measure(model: VAE, test: Images, experiment: Experiment, history: History)
         },
         "curve": [{"step": step} | _bound(terms) for step, terms in history.test],
         "seconds": {
-            "training": round(history.seconds, 1),
-            "measuring": round(time.perf_counter() - start, 1),
+            "training": round(history.seconds, 3),
+            "measuring": round(time.perf_counter() - start, 3),
         },
     }
 

@@ -164,6 +164,9 @@ def beta_elbo(model, x: Tensor, beta: float | Tensor, *, samples: int = 1) -> Be
     if isinstance(beta, (int, float)) and not beta >= 0:
         raise ValueError(f"the weight β of the KL must not be negative, got {beta}")
     log_lik, kl = elbo(model, x, samples=samples)
+    if isinstance(beta, (int, float)) and beta == 0:
+        # unpriced, the noise of a code may shrink until its KL is infinite, and 0 · ∞ is no number
+        kl = kl.detach().clamp(max=torch.finfo(kl.dtype).max)
     return BetaELBO(log_lik, kl, (kl.new_ones(()) * beta).expand_as(kl))
 
 
