@@ -1,4 +1,4 @@
-"""EM against scikit-learn, enumeration, closed forms and densities of torch; and at its numerical edges."""
+"""EM for mixtures against scikit-learn, enumeration and densities of torch; and at its numerical edges."""
 
 import warnings
 
@@ -7,10 +7,9 @@ import pytest
 import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, kl_divergence
+from torch.distributions import MultivariateNormal
 
 from vae_lab import em
 from vae_lab.objectives import ELBO
@@ -129,12 +128,9 @@ def test_the_m_step_has_no_gradient_left(seed):
         assert parameter.grad.abs().max() < 1e-9
 
 
-@pytest.mark.parametrize(
-    "make", [lambda x: em.start(x, x[:3]), lambda x: em.start_ppca(x, 1, torch.Generator())]
-)
-def test_the_evidence_never_falls(make):
+def test_the_evidence_never_falls():
     x = blobs(4, n=80)
-    fitted = em.fit(make(x), x, tolerance=0, most=60)
+    fitted = em.fit(em.start(x, x[:3]), x, tolerance=0, most=60)
     assert (np.diff(fitted.history) > -1e-12).all() and fitted.history[-1] > fitted.history[0] + 0.1
 
 
@@ -248,83 +244,6 @@ def test_kmeans_plus_plus_draws_in_proportion_to_squared_distance():
     assert em.kmeans_plus_plus(x, 3, g).flatten().sort().values.tolist() == [0, 1, 3]
 
 
-def images_like(seed: int, n: int = 70, d: int = 9) -> torch.Tensor:
-    g = torch.Generator().manual_seed(seed)
-    loud = torch.randn(n, 3, generator=g).double() @ torch.randn(3, d, generator=g).double()
-    return 2 + loud + 0.3 * torch.randn(n, d, generator=g).double()
-
-
-def random_ppca(seed: int, d: int = 9, latents: int = 2) -> em.PPCA:
-    g = torch.Generator().manual_seed(seed)
-    mean, loadings = torch.randn(d, generator=g).double(), torch.randn(d, latents, generator=g).double()
-    return em.PPCA(mean, loadings, torch.tensor(0.3).double())
-
-
-def test_ppca_evidence_is_that_of_a_low_rank_gaussian():
-    x, model = images_like(0), random_ppca(0)
-    exact = LowRankMultivariateNormal(model.mean, model.loadings, model.variance.expand(9))
-    torch.testing.assert_close(model.log_evidence(x), exact.log_prob(x), atol=1e-9, rtol=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_ppca_posterior_and_bound(seed):
-    """By conditioning the joint Gaussian of (z, x), and by the gap for a q that is not the posterior."""
-    x, model = images_like(seed), random_ppca(seed)
-    w, eye = model.loadings, torch.eye(9).double()
-    gain = w.T @ torch.linalg.inv(w @ w.T + model.variance * eye)
-    q = model.e_step(x)
-    torch.testing.assert_close(q.mean, (x - model.mean) @ gain.T)
-    torch.testing.assert_close(q.covariance_matrix[0], torch.eye(2).double() - gain @ w)
-    torch.testing.assert_close(model.lower_bound(x, q).value, model.log_evidence(x))
-    g = torch.Generator().manual_seed(seed)
-    root = torch.randn(2, 2, generator=g).double()
-    other = MultivariateNormal(torch.randn(len(x), 2, generator=g).double(), root @ root.T + torch.eye(2))
-    bound = model.lower_bound(x, other).value
-    torch.testing.assert_close(model.log_evidence(x) - bound, kl_divergence(other, q))
-
-
-def test_the_ppca_m_step_has_no_gradient_left():
-    """For a q that is not a posterior either, whose means do not average to zero."""
-    x, g = images_like(1), torch.Generator().manual_seed(1)
-    q = MultivariateNormal(1 + torch.randn(len(x), 2, generator=g).double(), 0.5 * torch.eye(2).double())
-    best = random_ppca(1).m_step(x, q)
-    mean, loadings, variance = (t.clone().requires_grad_() for t in (best.mean, best.loadings, best.variance))
-    em.PPCA(mean, loadings, variance).lower_bound(x, q).value.sum().backward()
-    for parameter in (mean, loadings, variance):
-        assert parameter.grad.abs().max() < 1e-8
-
-
-@pytest.mark.parametrize(("seed", "latents"), [(0, 1), (1, 2), (2, 3)])
-def test_ppca_by_em_is_its_closed_form(seed, latents):
-    x = images_like(seed)
-    begin = em.start_ppca(x, latents, torch.Generator().manual_seed(seed))
-    fitted = em.fit(begin, x, tolerance=1e-15, most=20_000)
-    exact = em.ppca_closed_form(x, latents)
-    assert abs(fitted.history[-1] - exact.log_evidence(x).mean()) < 1e-8
-    torch.testing.assert_close(fitted.model.variance, exact.variance, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(fitted.model.mean, exact.mean)
-    ours, theirs = (m.loadings @ m.loadings.T for m in (fitted.model, exact))  # W up to a rotation
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("latents", [1, 3])
-def test_the_closed_form_is_scikit_learns(latents):
-    x = images_like(3)
-    exact, theirs = em.ppca_closed_form(x, latents), PCA(latents).fit(x.numpy())
-    covariance = exact.loadings @ exact.loadings.T + exact.variance * torch.eye(9)
-    shrink = (len(x) - 1) / len(x)  # theirs divides by N - 1
-    np.testing.assert_allclose(covariance, shrink * theirs.get_covariance(), atol=1e-9)
-    np.testing.assert_allclose(exact.variance, shrink * theirs.noise_variance_, atol=1e-9)
-
-
-def test_a_plane_without_noise_is_held_above_zero():
-    x = torch.randn(30, 2).double() @ torch.randn(2, 5).double()
-    with pytest.warns(em.SingularCovarianceWarning, match="noise variance.*held at"):
-        fitted = em.fit(em.start_ppca(x, 2, torch.Generator().manual_seed(0)), x)
-    torch.testing.assert_close(fitted.model.variance, em.FLOOR * em.variance_of(x))
-    assert np.isfinite(fitted.history).all()
-
-
 REFUSED = {
     "one axis": (lambda: em.as_data(torch.zeros(3)), r"points of shape \(N, D\).*got \(3,\)"),
     "no points": (lambda: em.as_data(torch.zeros(0, 2)), "N at least 1"),
@@ -338,11 +257,6 @@ REFUSED = {
     "too many starts": (
         lambda: em.kmeans_plus_plus(torch.zeros(3, 1), 4, torch.Generator()),
         r"1 … 3.*not 4",
-    ),
-    "latents": (lambda: em.ppca_closed_form(torch.zeros(3, 4), 4), r"1 … 3 latents, not 4"),
-    "latents to start": (
-        lambda: em.start_ppca(torch.zeros(3, 4), 0, torch.Generator()),
-        "1 … 3 latents, not 0",
     ),
 }
 

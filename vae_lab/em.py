@@ -1,19 +1,17 @@
-"""Expectation maximization: two latent-variable models whose posterior is exact, and one loop for both.
+"""Expectation maximization: mixtures of Gaussians, and the loop for every model with an exact E-step.
 
-A model here is a frozen value with four methods. `e_step(x)` gives q, the posterior of the latents;
-`m_step(x, q)` the best new model for that q; `lower_bound(x, q)` the ELBO, for any q; `log_evidence(x)` what
-it bounds. Data are (N, D) float64, terms (N,) nats, mixture probabilities are kept as logarithms.
+Data are (N, D) float64, terms (N,) nats, mixture probabilities are kept as logarithms. The other model with
+an exact E-step is in `ppca`.
 """
 
 import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, kl_divergence
 
 from vae_lab.objectives import ELBO
 
@@ -93,82 +91,31 @@ class Mixture:
         return -0.5 * (distance.T + log_det + x.shape[1] * LOG_2PI)
 
 
-@dataclass(frozen=True, eq=False)
-class PPCA:
-    """x = W z + μ + ε, z ~ N(0, I), ε ~ N(0, σ² I): PCA as a linear VAE (Tipping & Bishop 1999).
+class Model(Protocol):
+    """What the loop needs, of a frozen value: `Mixture` here, `ppca.PPCA`."""
 
-    mean : (D,) μ; loadings : (D, L) W; variance : σ², a number
-    """
-
-    mean: Tensor
-    loadings: Tensor
-    variance: Tensor
-
-    def e_step(self, x) -> MultivariateNormal:
-        """p(z|x) = N(M⁻¹Wᵀ(x − μ), σ²M⁻¹), M = WᵀW + σ²I (eq. 25): N Gaussians over L latents."""
-        root = torch.linalg.cholesky(self._precision())
-        mu = torch.cholesky_solve(self.loadings.T @ (as_data(x, len(self.mean)) - self.mean).T, root).T
-        covariance = self.variance * torch.cholesky_inverse(root)  # (L, L), the same for every point
-        return MultivariateNormal(mu, scale_tril=torch.linalg.cholesky(covariance), validate_args=False)
-
-    def m_step(self, x, q: MultivariateNormal, *, floor: float = FLOOR) -> "PPCA":
-        """The best W, μ and σ² for Gaussians q over the latents: a linear regression of x on z (eqs. 27, 28).
-
-        σ² is held above `floor` times the data's variance, with a `SingularCovarianceWarning`.
-        """
-        x = as_data(x, len(self.mean))
-        z, covariance = q.mean, q.covariance_matrix.mean(0)  # (N, L), (L, L)
-        from_mean, from_z = x - x.mean(0), z - z.mean(0)
-        second = covariance + from_z.T @ from_z / len(x)  # (L, L)
-        loadings = torch.linalg.solve(second, from_z.T @ from_mean / len(x)).T
-        misfit = (from_mean - from_z @ loadings.T).square().sum(1).mean()
-        variance = (misfit + ((loadings.T @ loadings) * covariance).sum()) / x.shape[1]
-        least = floor * variance_of(x)
-        if variance < least:
-            _warn(f"the noise variance reached zero and is held at {least:.2g}")
-        return PPCA(x.mean(0) - loadings @ z.mean(0), loadings, variance.clamp(min=least))
-
-    def lower_bound(self, x, q: MultivariateNormal) -> ELBO:
-        """E_q[log p(x|z)] and KL(q ‖ N(0, I)) of each point, (N,), for Gaussians q over the latents."""
-        x = as_data(x, len(self.mean))
-        misfit = (x - self.mean - q.mean @ self.loadings.T).square().sum(1)
-        misfit = misfit + (self.loadings.T @ self.loadings * q.covariance_matrix).sum((-1, -2))
-        log_lik = -0.5 * (x.shape[1] * (LOG_2PI + self.variance.log()) + misfit / self.variance)
-        zero = torch.zeros_like(q.mean[0])
-        return ELBO(log_lik, kl_divergence(q, MultivariateNormal(zero, torch.eye(len(zero)).to(zero))))
-
-    def log_evidence(self, x) -> Tensor:
-        """log N(x; μ, WWᵀ + σ²I), (N,), by matrices of L×L (Woodbury's identity)."""
-        x, latents = as_data(x, len(self.mean)), self.loadings.shape[1]
-        root = torch.linalg.cholesky(self._precision())
-        from_mean = x - self.mean
-        seen = torch.linalg.solve_triangular(root, self.loadings.T @ from_mean.T, upper=False)  # (L, N)
-        distance = (from_mean.square().sum(1) - seen.square().sum(0)) / self.variance
-        log_det = (x.shape[1] - latents) * self.variance.log() + 2 * root.diagonal().log().sum()
-        return -0.5 * (distance + log_det + x.shape[1] * LOG_2PI)
-
-    def _precision(self) -> Tensor:
-        """M = WᵀW + σ²I, (L, L): σ² times the precision of the posterior."""
-        w = self.loadings
-        return w.T @ w + self.variance * torch.eye(w.shape[1]).to(w)
+    def e_step(self, x): ...  # q, the posterior of the latents
+    def m_step(self, x, q): ...  # the best new model for that q
+    def lower_bound(self, x, q) -> ELBO: ...  # for any q, (N,) each term
+    def log_evidence(self, x) -> Tensor: ...  # what it bounds, (N,)
 
 
 class Fit(NamedTuple):
     """A fitted model, the mean log p(x) before each round and after the last, and whether it came to rest."""
 
-    model: Mixture | PPCA
+    model: Model
     history: list[float]
     converged: bool
 
 
-def steps(model, x, rounds: int) -> Iterator:
+def steps(model: Model, x, rounds: int) -> Iterator[Model]:
     """Yield the model after each round of EM: an E-step, then an M-step."""
     for _ in range(rounds):
         model = model.m_step(x, model.e_step(x))
         yield model
 
 
-def fit(model, x, *, tolerance: float = 1e-9, most: int = 1000) -> Fit:
+def fit(model: Model, x, *, tolerance: float = 1e-9, most: int = 1000) -> Fit:
     """Rounds of EM until one raises the mean log p(x) by less than `tolerance` nats; `most` at the most."""
     x = as_data(x)
     history, converged = [model.log_evidence(x).mean().item()], False
@@ -206,32 +153,7 @@ def kmeans_plus_plus(x, k: int, generator: torch.Generator) -> Tensor:
         distance = (x[:, None] - x[chosen]).square().sum(2).amin(1)  # (N,)
         apart = distance if distance.max() > 0 else torch.ones_like(distance)
         chosen.append(torch.multinomial(apart / apart.max(), 1, generator=generator).item())
-    return x[chosen].clone()
-
-
-def start_ppca(x, latents: int, generator: torch.Generator) -> PPCA:
-    """A place to start EM: the data's mean, random loadings, and half of the variance left to the noise."""
-    x = as_data(x)
-    if not 1 <= latents < x.shape[1]:
-        raise ValueError(f"data of {x.shape[1]} numbers take 1 … {x.shape[1] - 1} latents, not {latents}")
-    half = variance_of(x) / 2
-    loadings = torch.randn(x.shape[1], latents, generator=generator, dtype=x.dtype) * (half / latents).sqrt()
-    return PPCA(x.mean(0), loadings, half)
-
-
-def ppca_closed_form(x, latents: int) -> PPCA:
-    """The likeliest model: W = U_L (Λ_L − σ²I)^½, σ² the mean of the eigenvalues left out (eqs. 7, 8).
-
-    U_L, Λ_L : the L leading eigenvectors and eigenvalues of the covariance of x (N, D)
-    """
-    x = as_data(x)
-    if not 1 <= latents < x.shape[1]:
-        raise ValueError(f"data of {x.shape[1]} numbers take 1 … {x.shape[1] - 1} latents, not {latents}")
-    from_mean = x - x.mean(0)
-    values, vectors = torch.linalg.eigh(from_mean.T @ from_mean / len(x))  # ascending
-    variance = values[:-latents].mean().clamp(min=FLOOR * variance_of(x))
-    stretch = (values[-latents:] - variance).clamp(min=0).sqrt()
-    return PPCA(x.mean(0), (vectors[:, -latents:] * stretch).flip(1), variance)
+    return x[chosen]
 
 
 def as_data(x, width: int | None = None) -> Tensor:
@@ -259,14 +181,14 @@ def _held_above(covariances: Tensor, least: Tensor) -> Tensor:
     if not low:
         return covariances
     which = f"component {low[0]}" if len(low) == 1 else f"components {', '.join(map(str, low))}"
-    _warn(f"{which} collapsed onto too few points: variance there is held at {least:.2g}")
+    warn_singular(f"{which} collapsed onto too few points: variance there is held at {least:.2g}")
     raised = (vectors * values.clamp(min=least)[:, None]) @ vectors.mT
     covariances = covariances.clone()
     covariances[low] = raised[low]
     return covariances
 
 
-def _warn(what: str) -> None:
+def warn_singular(what: str) -> None:
     """Say what was regularized and what to do; the same words every round, so that Python shows them once."""
     advice = "; use fewer components or latents, more data, or another start"
     warnings.warn(what + advice, SingularCovarianceWarning, stacklevel=4)

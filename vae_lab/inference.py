@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LogJoint = Callable[[Tensor], Tensor]
+Size = float | Tensor
+Source = torch.Generator | None
 MOST_CODES = 50_000_000  # on a grid; a float32 for each is 200 MB
 
 
@@ -58,7 +61,7 @@ def grid(latents: int, *, points: int, reach: float, like: Tensor | None = None)
 
 @torch.no_grad()
 def grid_posterior(
-    log_joint: Callable[[Tensor], Tensor],
+    log_joint: LogJoint,
     latents: int,
     *,
     points: int = 200,
@@ -88,12 +91,7 @@ def grid_posterior(
 
 @torch.no_grad()
 def metropolis(
-    log_joint: Callable[[Tensor], Tensor],
-    start: Tensor,
-    *,
-    steps: int,
-    step_size: float | Tensor,
-    generator: torch.Generator | None = None,
+    log_joint: LogJoint, start: Tensor, *, steps: int, step_size: Size, generator: Source = None
 ) -> Chains:
     """Propose z′ = z + s ε, accept it with probability min(1, p(x, z′) / p(x, z)), else stay.
 
@@ -107,25 +105,18 @@ def metropolis(
 
     Raises `ValueError` for a log-joint of wrong shape, NaN or +∞, or a start that is impossible (−∞).
     """
-    z = _start(start, steps, step_size)
-    log_p, states, accepted = _possible(_evaluate(log_joint, z)), [], 0
-    for _ in range(steps):
+
+    def propose(z, log_p):
         proposal = z + step_size * _normal(z, generator)
         new_log_p = _evaluate(log_joint, proposal)
-        move = _decide(new_log_p - log_p, generator)  # (K,)
-        z, log_p = torch.where(move[:, None], proposal, z), torch.where(move, new_log_p, log_p)
-        states.append(z)
-        accepted = accepted + move.to(z.dtype)
-    return Chains(torch.stack(states), accepted / steps)
+        return (proposal, new_log_p), new_log_p - log_p
+
+    z = _start(start, steps, step_size)
+    return _walk((z, _possible(_evaluate(log_joint, z))), propose, steps, generator)
 
 
 def mala(
-    log_joint: Callable[[Tensor], Tensor],
-    start: Tensor,
-    *,
-    steps: int,
-    step_size: float | Tensor,
-    generator: torch.Generator | None = None,
+    log_joint: LogJoint, start: Tensor, *, steps: int, step_size: Size, generator: Source = None
 ) -> Chains:
     """Propose z′ = z + s²/2 ∇log p(x, z) + s ε, accept it with min(1, p(x, z′) r(z|z′) / p(x, z) r(z′|z)).
 
@@ -133,25 +124,36 @@ def mala(
     and its ratio makes up for the drift. Arguments, result and errors as in `metropolis`; `log_joint` must
     be differentiable and treat the chains separately.
     """
-    z, drift = _start(start, steps, step_size), step_size**2 / 2
-    log_p, slope = _with_slope(log_joint, z)
-    _possible(log_p)
-    states, accepted = [], 0
-    for _ in range(steps):
-        noise = _normal(z, generator)
+
+    def propose(z, log_p, slope):
+        noise, drift = _normal(z, generator), step_size**2 / 2
         proposal = z + drift * slope + step_size * noise
         new_log_p, new_slope = _with_slope(log_joint, proposal)
         back = (z - proposal - drift * new_slope) / step_size  # the noise that would lead back
-        ratio = new_log_p - log_p + (noise.square() - back.square()).sum(1) / 2
-        move = _decide(ratio, generator)  # (K,)
-        z, slope = torch.where(move[:, None], proposal, z), torch.where(move[:, None], new_slope, slope)
-        log_p = torch.where(move, new_log_p, log_p)
-        states.append(z)
-        accepted = accepted + move.to(z.dtype)
+        log_ratio = new_log_p - log_p + (noise.square() - back.square()).sum(1) / 2
+        return (proposal, new_log_p, new_slope), log_ratio
+
+    z = _start(start, steps, step_size)
+    log_p, slope = _with_slope(log_joint, z)
+    return _walk((z, _possible(log_p), slope), propose, steps, generator)
+
+
+def _walk(state: tuple[Tensor, ...], propose: Callable, steps: int, generator: Source) -> Chains:
+    """Steps from a state, whose first tensor is z: propose(*state) → (the next state, log of its ratio)."""
+    states, accepted = [], 0
+    for _ in range(steps):
+        proposal, log_ratio = propose(*state)
+        move = _decide(log_ratio, generator)  # (K,)
+        state = tuple(
+            torch.where(move.view(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in zip(proposal, state, strict=True)
+        )
+        states.append(state[0])
+        accepted = accepted + move.to(log_ratio.dtype)
     return Chains(torch.stack(states), accepted / steps)
 
 
-def _start(start: Tensor, steps: int, step_size: float | Tensor) -> Tensor:
+def _start(start: Tensor, steps: int, step_size: Size) -> Tensor:
     """The start, detached; refuses arguments from which no chain can run."""
     if start.ndim != 2 or not start.numel() or not start.is_floating_point():
         raise ValueError(f"start must be floats of shape (K, L), got {start.dtype} {tuple(start.shape)}")
@@ -163,7 +165,7 @@ def _start(start: Tensor, steps: int, step_size: float | Tensor) -> Tensor:
     return start.detach().clone()
 
 
-def _evaluate(log_joint: Callable, z: Tensor, *, images: bool = False) -> Tensor:
+def _evaluate(log_joint: LogJoint, z: Tensor, *, images: bool = False) -> Tensor:
     """log p(x, z) of each code, refused in one sentence if it is none."""
     log_p = log_joint(z)
     if not isinstance(log_p, Tensor) or log_p.shape[:1] != z.shape[:1] or log_p.ndim > 1 + images:
@@ -182,7 +184,7 @@ def _evaluate(log_joint: Callable, z: Tensor, *, images: bool = False) -> Tensor
     return log_p
 
 
-def _with_slope(log_joint: Callable, z: Tensor) -> tuple[Tensor, Tensor]:
+def _with_slope(log_joint: LogJoint, z: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x, z), (K,), and its gradient in z, (K, L)."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
@@ -204,11 +206,11 @@ def _possible(log_p: Tensor) -> Tensor:
     return log_p
 
 
-def _normal(z: Tensor, generator: torch.Generator | None) -> Tensor:
+def _normal(z: Tensor, generator: Source) -> Tensor:
     return torch.randn(z.shape, dtype=z.dtype, device=z.device, generator=generator)
 
 
-def _decide(log_ratio: Tensor, generator: torch.Generator | None) -> Tensor:
+def _decide(log_ratio: Tensor, generator: Source) -> Tensor:
     """Which chains accept: log u < log_ratio for a uniform u; a ratio that is NaN (−∞ at z′) never."""
     u = torch.rand(log_ratio.shape, dtype=log_ratio.dtype, device=log_ratio.device, generator=generator)
     return u.log() < log_ratio
