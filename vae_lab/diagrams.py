@@ -1,4 +1,4 @@
-"""Drawings of the two models, in the colours of the book: encoder, decoder, prior."""
+"""Drawings of the models and of their gradients, in the colors of the book: encoder, decoder, prior."""
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -46,6 +46,59 @@ def draw_vae(*, ax: Axes | None = None) -> Axes:
     ax.text(3.7, 1.5, "KL", color=KL, ha="right", va="center", weight="bold")
     _bracket(ax, 0.4, 9.3, -1.75, REC, r"reconstruction  $\log p_\theta(x\,|\,z)$")
     return ax
+
+
+def draw_gradient_paths(*, ax: Axes | None = None) -> Axes:
+    """φ → μ, σ → z → f(z) three times: the gradient stops at a draw, goes around it, or goes through it."""
+    ax = _canvas(ax, (0, 10), (-8.5, 1.5))
+    for y, title, drawn in (
+        (0.0, "sample, then backpropagate", True),
+        (-2.8, "score function: around the draw", True),
+        (-7.0, "path: through the draw", False),
+    ):
+        ax.text(0.1, y + 1.25, title, va="center", color=INK, weight="bold", fontsize=10)
+        for x, text, color in ((0.5, r"$\phi$", Q), (2.5, r"$\mu,\ \sigma$", Q), (8.9, "$f(z)$", REC)):
+            _node(ax, x, y, text, color)
+        _node(ax, 5.6, y, "$z$", INK, drawn=drawn)
+        for left, right in ((1.0, 1.75), (3.25, 5.05), (6.15, 8.15)):
+            _arrow(ax, (left, y), (right, y), dashed=drawn and left == 3.25)
+    _back(ax, (8.6, -0.55), (5.75, -0.6))
+    ax.text(4.2, -0.62, r"$\times$", ha="center", va="center", color=INK, fontsize=17)
+    _node(ax, 5.6, -4.3, r"$\log q_\phi(z)$", Q)
+    _arrow(ax, (5.6, -3.4), (5.6, -3.85))
+    ax.annotate("", (6.75, -4.3), (8.9, -3.3), arrowprops=_bent(MUTED, -0.35, "--"))
+    ax.text(9.0, -4.15, r"times $f(z)$", ha="center", va="center", fontsize=10, color=REC)
+    _back(ax, (4.5, -4.4), (2.6, -3.4))
+    _back(ax, (2.2, -3.35), (0.6, -3.3))
+    _node(ax, 5.6, -5.75, r"$\varepsilon$", PRIOR, drawn=True)
+    _arrow(ax, (5.6, -6.2), (5.6, -6.55))
+    for start, end in ((8.6, 5.75), (5.4, 2.7), (2.3, 0.6)):
+        _back(ax, (start, -7.55), (end, -7.55))
+    return ax
+
+
+def _node(ax: Axes, x: float, y: float, text: str, color: str, *, drawn: bool = False) -> None:
+    """A quantity of a graph: in a circle if it is drawn at random."""
+    if drawn:
+        ax.add_patch(plt.Circle((x, y), 0.42, facecolor="none", edgecolor=color, linewidth=1.4))
+    _label(ax, x, y, text, color)
+
+
+def _back(ax: Axes, start: tuple, end: tuple) -> None:
+    """A gradient on its way back."""
+    ax.annotate("", end, start, arrowprops=_bent(Q, -0.25, "-"))
+
+
+def _bent(color: str, bend: float, line: str) -> dict:
+    style = {
+        "arrowstyle": "-|>",
+        "color": color,
+        "linewidth": 1.6,
+        "linestyle": line,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    return style | {"connectionstyle": f"arc3,rad={bend}"}
 
 
 def _canvas(ax: Axes | None, xlim: tuple, ylim: tuple) -> Axes:

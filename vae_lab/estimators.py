@@ -1,0 +1,133 @@
+"""Estimates from draws of the gradient of a mean over a distribution that depends on the parameters.
+
+∇_φ E_{q_φ(z)}[f(z)] in two ways: differentiate the density (score function), or write the draw as a function
+of φ and of noise without φ, and differentiate that (pathwise). One gradient a draw: noise can be looked at.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from vae_lab.objectives import ELBO, require_same_shape
+
+Family = Callable[[Tensor], Distribution]
+
+
+def score_function(
+    family: Family, phi: Tensor, f: Callable, *, draws: int, baseline: float | Callable = 0.0
+) -> Tensor:
+    """(f(z) − b) ∇_φ log q_φ(z) for every draw z ~ q_φ: mean ∇_φ E[f(z)] (Williams 1992, REINFORCE).
+
+    family : parameters (K, P), one row a draw → a distribution with batch shape (K,)
+    phi : the parameters (P,); f : draws (K, …) → values (K,), which need no derivative
+    baseline : b, a number, or a function of values (K,) and scores (K, P) that gives numbers (K, 1) or
+        (K, P), such as `leave_one_out`; to leave no bias, it must not depend on the draw it stands beside
+
+    Returns (K, P). Raises `ValueError` where values or distribution do not have one entry a draw.
+    """
+    rows = _rows(phi, draws)
+    q = _member(family, rows)
+    z = q.sample()
+    scores = torch.autograd.grad(q.log_prob(z).sum(), rows)[0]  # (K, P): every draw has its own row
+    with torch.no_grad():
+        values = _values(f, z, draws)
+        b = baseline(values, scores) if callable(baseline) else baseline
+        return (values[:, None] - b) * scores
+
+
+def pathwise(family: Family, phi: Tensor, f: Callable, *, draws: int) -> Tensor:
+    """∇_φ f(g(ε, φ)) for every draw of ε, where z = g(ε, φ) ~ q_φ: mean ∇_φ E[f(z)].
+
+    Kingma & Welling (2014, §2.4). The mean is right if f is continuous, and differentiable but for a few
+    points; a step makes it wrong.
+
+    Arguments and result as for `score_function`; the distribution must have `rsample`, f a derivative.
+    """
+    rows = _rows(phi, draws)
+    q = _member(family, rows)
+    if not q.has_rsample:
+        raise ValueError(
+            f"{type(q).__name__} has no reparameterized draws (rsample); use score_function instead"
+        )
+    values = _values(f, q.rsample(), draws)
+    if not values.requires_grad:
+        raise ValueError(
+            "f passes no derivative on (it counts or rounds); use score_function in place of pathwise"
+        )
+    return torch.autograd.grad(values.sum(), rows)[0]
+
+
+def leave_one_out(values: Tensor, scores: Tensor | None = None) -> Tensor:
+    """For every draw the mean value of the others: a baseline without bias (Mnih & Rezende 2016).
+
+    values : (K, …) with K ≥ 2 draws first. Returns (K, …, 1) to stand beside scores.
+    """
+    return _others(values, "values")[..., None] / (len(values) - 1)
+
+
+def best_constant(values: Tensor, scores: Tensor) -> Tensor:
+    """E[f s²] / E[s²] over the other draws: the constant of least variance (Greensmith et al. 2004).
+
+    values : (K,); scores s : (K, P). Returns (K, P).
+    """
+    square = scores.square()
+    return _others(values[:, None] * square, "values") / _others(square, "scores")
+
+
+def score_function_elbo(model, x: Tensor, *, samples: int = 1, baseline: bool = False) -> ELBO:
+    """The ELBO, with a gradient in φ that never passes through z: (log p(x|z) − b) ∇_φ log q_φ(z|x).
+
+    Value and gradient in θ are those of `objectives.elbo` at the same draws; the KL is in closed form.
+
+    samples : K draws an image
+    baseline : subtract from log p(x|z) its mean over the other draws of the same image; needs two draws
+    """
+    if samples < 1 + baseline:
+        raise ValueError(f"expected at least {1 + baseline} samples, got {samples}")
+    q_z = model.encode(x)
+    z = q_z.sample((samples,))  # (K, B, L), no gradient
+    p_x = model.decode(z)
+    require_same_shape(p_x.event_shape, x.shape[1:])
+    log_lik = p_x.log_prob(x)  # (K, B)
+    values = log_lik.detach()
+    learned = values - leave_one_out(values)[..., 0] if baseline else values
+    log_q = q_z.log_prob(z)
+    carrier = learned * (log_q - log_q.detach())  # zero, but its gradient is not
+    return ELBO((log_lik + carrier).mean(0), kl_divergence(q_z, model.prior()))
+
+
+def _rows(phi: Tensor, draws: int) -> Tensor:
+    """A copy of the parameters for every draw, (K, P): the gradient of a sum then keeps the draws apart."""
+    if phi.ndim != 1 or not phi.is_floating_point() or draws < 1:
+        raise ValueError(
+            f"expected float parameters (P,) and at least one draw, got {tuple(phi.shape)} and {draws}"
+        )
+    return phi.detach().repeat(draws, 1).requires_grad_()
+
+
+def _member(family: Family, rows: Tensor) -> Distribution:
+    q = family(rows)
+    if q.batch_shape != rows.shape[:1]:
+        raise ValueError(
+            f"the family must give one distribution a row, batch shape ({len(rows)},); "
+            f"got {tuple(q.batch_shape)}"
+        )
+    return q
+
+
+def _values(f: Callable, z: Tensor, draws: int) -> Tensor:
+    values = f(z)
+    if values.shape != (draws,):
+        raise ValueError(
+            f"f must give one number a draw, ({draws},); got {tuple(values.shape)}: sum over the rest"
+        )
+    return values
+
+
+def _others(numbers: Tensor, name: str) -> Tensor:
+    """For every draw the sum over all others."""
+    if len(numbers) < 2:
+        raise ValueError(f"a baseline from the other draws needs two of them, got {len(numbers)} {name}")
+    return numbers.sum(0) - numbers

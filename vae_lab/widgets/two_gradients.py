@@ -1,0 +1,81 @@
+"""A draw z = μ + σε to move, and two clouds of estimates of the gradient of E[f(z)]."""
+
+import anywidget
+import ipywidgets
+import torch
+import traitlets
+
+from vae_lab.widgets.bundle import script, style
+from vae_lab.widgets.panel import Panel
+
+OBJECTIVES = ("bowl", "waves", "step")
+MEANS, SCALES, STEP = (-3.0, 3.0), (0.1, 2.0), 0.01
+MOST_DRAWS = 1000
+HINT = (
+    "Drag the round handle to move μ, the square to change σ. The same ε stays. On which f is the path "
+    "noisier than the score, and on which is it wrong?"
+)
+
+
+class TwoGradients(anywidget.AnyWidget):
+    """A Gaussian and one of its draws under an objective f, and what two estimators make of many draws.
+
+    Traits mu and sigma hold the Gaussian; objective is "bowl" (−½ (z − 1)²), "waves" (sin 5z) or "step" (1
+    where z > 1); noise are the kept ε and which says the one shown; baseline, whether the score's f(z) is
+    taken relative to its mean over the other draws. See `two_gradients`, which fills them.
+    """
+
+    _esm = script("ui.js", "gradients.js", "two_gradients.js")
+    _css = style("base.css", "two_gradients.css")
+    mu = traitlets.Float().tag(sync=True)
+    sigma = traitlets.Float().tag(sync=True)
+    objective = traitlets.Unicode().tag(sync=True)
+    noise = traitlets.List().tag(sync=True)
+    which = traitlets.Int(0).tag(sync=True)
+    baseline = traitlets.Bool(False).tag(sync=True)
+    means = traitlets.List(list(MEANS)).tag(sync=True)
+    scales = traitlets.List(list(SCALES)).tag(sync=True)
+    start = traitlets.Dict().tag(sync=True)
+    hint = traitlets.Unicode(HINT).tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"TwoGradients({self.objective}, {len(self.noise)} draws)"
+
+
+def two_gradients(
+    objective: str = "bowl", *, mu: float = 0.0, sigma: float = 0.8, draws: int = 200, seed: int = 0
+) -> Panel:
+    """N(μ, σ²) to drag under f, a draw z = μ + σε that goes with it, and the gradients from many such draws.
+
+    objective : "bowl", "waves" or "step"
+    mu, sigma : where the Gaussian begins, on steps of 0.01
+    draws, seed : how many ε are kept, and what they are drawn from
+
+    Raises `ValueError` for another objective, a Gaussian beyond the sliders, too few or too many draws.
+    """
+    if objective not in OBJECTIVES:
+        raise ValueError(f"unknown objective {objective!r}; choose one of {', '.join(OBJECTIVES)}")
+    if not (MEANS[0] <= mu <= MEANS[1] and SCALES[0] <= sigma <= SCALES[1]):
+        raise ValueError(
+            f"the sliders reach from {MEANS[0]:g} to {MEANS[1]:g} for mu and from {SCALES[0]:g} to "
+            f"{SCALES[1]:g} for sigma; got {mu} and {sigma}"
+        )
+    if not 2 <= draws <= MOST_DRAWS:
+        raise ValueError(f"expected 2 to {MOST_DRAWS} draws, got {draws}")
+    noise = torch.randn(draws, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    start = {"mu": round(float(mu), 2), "sigma": round(float(sigma), 2), "objective": objective}
+    start |= {"which": int((noise + 1.5).abs().argmin()), "baseline": False}
+    view = TwoGradients(noise=[round(e, 4) for e in noise.tolist()], start=start, **start)
+    sliders = {"mu": _slider(view.mu, MEANS, "μ"), "sigma": _slider(view.sigma, SCALES, "σ")}
+    return Panel(view, sliders)
+
+
+def _slider(value: float, limits: tuple[float, float], name: str) -> ipywidgets.FloatSlider:
+    return ipywidgets.FloatSlider(
+        value=value,
+        min=limits[0],
+        max=limits[1],
+        step=STEP,
+        description=name,
+        layout=ipywidgets.Layout(width="auto"),
+    )
