@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.integrate import quad
 from torch import nn
 
-from vae_lab.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
+from vae_lab.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, GaussianWithScales
 
 LIKELIHOODS = [Bernoulli(), ContinuousBernoulli(), Gaussian(0.3), Gaussian(0.3, learn=True)]
 logits = st.floats(-60, 60)
@@ -145,3 +145,18 @@ def test_the_scale_is_learnt_only_if_asked():
 def test_a_scale_that_is_not_positive_is_refused(scale):
     with pytest.raises(ValueError, match=f"scale of a Gaussian must be positive, got {scale}"):
         Gaussian(scale)
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 4, 4)], ids=["vectors", "images"])
+def test_gaussian_with_scales_is_scipys_one_number_at_a_time(shape):
+    mean, log_var, x = torch.randn(3, 7, 5, *shape)
+    raw = torch.cat([mean, log_var], dim=-len(shape))
+    p_x = GaussianWithScales()(raw, event_dims=len(shape))
+    expected = stats.norm.logpdf(x, mean, (log_var / 2).exp()).reshape(7, 5, -1).sum(-1)
+    assert p_x.event_shape == shape and torch.equal(p_x.mean, mean)
+    np.testing.assert_allclose(p_x.log_prob(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gaussian_with_scales_needs_two_numbers_for_each():
+    with pytest.raises(ValueError, match="even count of raw numbers, got 3"):
+        GaussianWithScales()(torch.zeros(4, 3), event_dims=1)

@@ -95,3 +95,24 @@ class Gaussian(nn.Module):
         mean = self.mean(raw)
         normal = Normal(mean, self.scale.expand_as(mean), validate_args=False)
         return Independent(normal, event_dims, validate_args=False)
+
+
+class GaussianWithScales(nn.Module):
+    """x = mean(z) + scale(z) ⊙ noise: the decoder gives each number of x a mean and a scale of its own.
+
+    raw : twice as many numbers as x along the first axis of an observation, (…, 2D) for vectors and
+        (…, 2C, H, W) for images: the means, then the log-variances
+
+    For data of a few numbers. Pixels that are exactly black or white let a scale shrink, and log p(x|z)
+    grow, without limit.
+    """
+
+    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
+        if raw.shape[-event_dims] % 2:
+            raise ValueError(
+                f"a mean and a log-variance each need an even count of raw numbers, got "
+                f"{raw.shape[-event_dims]}; let the decoder give twice as many as x has"
+            )
+        mean, log_var = raw.chunk(2, dim=-event_dims)
+        normal = Normal(mean, (log_var / 2).exp(), validate_args=False)
+        return Independent(normal, event_dims, validate_args=False)
