@@ -14,7 +14,17 @@ from torch.func import functional_call
 from vae_lab.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from vae_lab.models import VAE, Autoencoder
 from vae_lab.nets import mlp, mlp_decoder, mlp_encoder
-from vae_lab.objectives import ELBO, BetaELBO, SquaredError, beta_elbo, elbo, squared_error
+from vae_lab.objectives import (
+    ELBO,
+    BetaELBO,
+    PricedELBO,
+    SquaredError,
+    beta_elbo,
+    capacity_elbo,
+    elbo,
+    free_bits_elbo,
+    squared_error,
+)
 
 
 def small_vae(latents: int, likelihood=None, pixels: int = 6) -> VAE:
@@ -172,7 +182,16 @@ def test_more_samples_mean_less_noise():
 
 
 @pytest.mark.parametrize("likelihood", [Bernoulli, ContinuousBernoulli, lambda: Gaussian(0.7, learn=True)])
-@pytest.mark.parametrize("objective", [elbo, partial(elbo, analytic=False), partial(beta_elbo, beta=3)])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        elbo,
+        partial(elbo, analytic=False),
+        partial(beta_elbo, beta=3),
+        partial(free_bits_elbo, free=0.2),
+        partial(capacity_elbo, capacity=1.0, weight=3.0),
+    ],
+)
 def test_gradient_equals_finite_differences(likelihood, objective):
     model, x = small_vae(2, likelihood(), pixels=4), torch.rand(3, 4).double()
     names, values = zip(*Objective(model, objective).named_parameters(), strict=True)
@@ -200,6 +219,7 @@ def test_values_are_put_together_with_the_right_signs():
     assert ELBO(log_lik, kl).value.tolist() == [-7, -10]
     assert BetaELBO(log_lik, kl, torch.tensor([0.5, 4.0])).value.tolist() == [-6, -19]
     assert SquaredError(kl).value.tolist() == [-2, -3]
+    assert PricedELBO(log_lik, kl, torch.tensor([0.5, 4.0])).value.tolist() == [-5.5, -11]
 
 
 @pytest.mark.parametrize("beta", [0, 1, 4.5, torch.tensor(2.0), torch.tensor([0.0, 1.0, 2.0, 3.0])])
@@ -223,6 +243,64 @@ def test_a_negative_beta_is_refused(beta):
 def test_betas_must_be_one_an_image(shape):
     with pytest.raises(RuntimeError):
         beta_elbo(small_vae(1), torch.rand(4, 6).double(), torch.ones(shape))
+
+
+def kl_by_hand(model, x) -> torch.Tensor:
+    """KL of each latent of each image, (B, L)."""
+    mu, log_var = model.encoder(x).chunk(2, 1)
+    return (mu.square() + log_var.exp() - 1 - log_var) / 2
+
+
+@pytest.mark.parametrize("free", [0.0, 0.3, 100.0])
+def test_free_bits_charge_each_latent_its_mean_or_the_floor(free):
+    model, x = small_vae(3), torch.rand(5, 6).double()
+    means = [max(free, column.mean().item()) for column in kl_by_hand(model, x).T]
+    terms = free_bits_elbo(model, x, free)
+    assert terms.price.tolist() == pytest.approx([sum(means)] * 5)
+    torch.testing.assert_close(terms.kl, elbo(model, x).kl)
+
+
+def test_without_free_bits_it_is_the_elbo_on_average():
+    model, x = small_vae(3), torch.rand(5, 6).double()
+    torch.manual_seed(7)
+    plain = elbo(model, x)
+    torch.manual_seed(7)
+    assert free_bits_elbo(model, x, 0.0).value.mean().item() == pytest.approx(plain.value.mean().item())
+
+
+def test_below_the_floor_a_latent_feels_no_kl():
+    """Its encoder gets the gradient of the reconstruction alone."""
+    model, x = small_vae(2), torch.rand(4, 6).double()
+    gradients = []
+    for objective in (partial(free_bits_elbo, free=1e3), partial(beta_elbo, beta=0.0)):
+        torch.manual_seed(7)
+        value = objective(model, x).value.mean()
+        gradients.append(torch.autograd.grad(value, list(model.encoder.parameters())))
+    for free, unpriced in zip(*gradients, strict=True):
+        torch.testing.assert_close(free, unpriced)
+
+
+@pytest.mark.parametrize("capacity", [0.0, 1.5, 50.0])
+def test_capacity_charges_the_distance_of_the_mean_kl(capacity):
+    model, x = small_vae(2), torch.rand(4, 6).double()
+    missed = abs(kl_by_hand(model, x).sum(1).mean().item() - capacity)
+    terms = capacity_elbo(model, x, capacity, weight=3.0)
+    assert terms.price.tolist() == pytest.approx([3 * missed] * 4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (partial(free_bits_elbo, free=-0.1), "free nats of a latent must not be negative, got -0.1"),
+        (partial(free_bits_elbo, free=float("nan")), "must not be negative, got nan"),
+        (partial(capacity_elbo, capacity=-1.0, weight=1.0), "must not be negative, got -1.0 and 1.0"),
+        (partial(capacity_elbo, capacity=1.0, weight=-2.0), "must not be negative, got 1.0 and -2.0"),
+    ],
+    ids=["free", "free NaN", "capacity", "weight"],
+)
+def test_negative_prices_are_refused(objective, words):
+    with pytest.raises(ValueError, match=words):
+        objective(small_vae(1), torch.rand(2, 6).double())
 
 
 def test_no_samples_are_refused():

@@ -57,6 +57,18 @@ class ELBO(NamedTuple):
         return self.log_lik - self.kl
 
 
+class PricedELBO(NamedTuple):
+    """E_q[log p(x|z)] − price, where the KL is charged otherwise than in full. `elbo` tells the bound."""
+
+    log_lik: Tensor  # (B,)
+    kl: Tensor  # (B,)
+    price: Tensor  # (B,)
+
+    @property
+    def value(self) -> Tensor:
+        return self.log_lik - self.price
+
+
 class BetaELBO(NamedTuple):
     """E_q[log p(x|z)] − β KL(q(z|x) ‖ p(z)); sure to be a lower bound on log p(x) only for β ≥ 1."""
 
@@ -168,6 +180,34 @@ def beta_elbo(model, x: Tensor, beta: float | Tensor, *, samples: int = 1) -> Be
         # unpriced, the noise of a code may shrink until its KL is infinite, and 0 · ∞ is no number
         kl = kl.detach().clamp(max=torch.finfo(kl.dtype).max)
     return BetaELBO(log_lik, kl, (kl.new_ones(()) * beta).expand_as(kl))
+
+
+def free_bits_elbo(model, x: Tensor, free: float, *, samples: int = 1) -> PricedELBO:
+    """E_q[log p(x|z)] − Σ_l max(free, mean over the batch of KL_l) (Kingma et al. 2016, eq. 15).
+
+    The first `free` nats of each latent cost what they would cost unused, so giving them up
+    saves nothing.
+
+    free : nats a latent, ≥ 0; at 0 it is the ELBO
+    """
+    if not free >= 0:
+        raise ValueError(f"the free nats of a latent must not be negative, got {free}")
+    log_lik, kl = elbo(model, x, samples=samples)
+    q_z, prior = model.encode(x), model.prior()
+    mean_kl = kl_divergence(q_z.base_dist, prior.base_dist).mean(-2, keepdim=True)  # (1, L)
+    return PricedELBO(log_lik, kl, mean_kl.clamp(min=free).sum(-1).expand_as(kl))
+
+
+def capacity_elbo(model, x: Tensor, capacity: float, *, weight: float, samples: int = 1) -> PricedELBO:
+    """E_q[log p(x|z)] − γ |mean over the batch of KL − C| (Burgess et al. 2018, eq. 8).
+
+    capacity : C ≥ 0, the nats of KL to hold; weight : γ ≥ 0, what a nat too many or too few costs
+    """
+    if not (capacity >= 0 and weight >= 0):
+        raise ValueError(f"capacity and its weight must not be negative, got {capacity} and {weight}")
+    log_lik, kl = elbo(model, x, samples=samples)
+    missed = (kl.mean(-1, keepdim=True) - capacity).abs()  # (1,)
+    return PricedELBO(log_lik, kl, (weight * missed).expand_as(kl))
 
 
 def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None:

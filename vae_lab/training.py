@@ -54,6 +54,8 @@ def fit(
 ) -> History:
     """Maximize `objective` by Adam under a one-cycle learning rate, and return what happened.
 
+    objective : a function of model and images; one with a method `at(progress)`, such as
+        `schedules.Annealed`, is asked before every step what it is then
     batch_size : images a step, for each process; "auto" takes what fits in memory (a power of two, at
         most 128 or a fiftieth of the images)
     learning_rate : the highest rate, reached after three tenths of the steps and then brought to zero
@@ -71,7 +73,6 @@ def fit(
     if batch_size == "auto":
         most = min(len(images), max(128, len(images) // 50))
         batch_size = devices.largest_batch(model, images, objective, at_most=most)
-    fast = devices.accelerated(model, objective, precision=precision, compile=compile)
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     rank, processes = devices.place()
     generator = devices.seed_all(seed, images.pixels.device)
@@ -83,6 +84,8 @@ def fit(
         total=total,
         measure=test and partial(evaluate, model, test, objective, seed=seed),
     )
+    now = _following(objective, run, compile)
+    fast = devices.accelerated(model, now, precision=precision, compile=compile)
     if checkpoint is not None:
         identity = settings | _identity(model, images, test, objective, precision)
         run.file = Checkpoint(checkpoint, identity)
@@ -91,6 +94,15 @@ def fit(
     with devices.memory_explained(model, images, objective, batch_size=batch_size):
         _train(run, batches, fast)
     return run.history
+
+
+def _following(objective: Callable, run: Run, compile: bool) -> Callable:
+    """An objective that follows a schedule, as it is at each step of the run; any other as it is."""
+    if not hasattr(objective, "at"):
+        return objective
+    if compile:
+        raise ValueError("an objective that follows a schedule changes at every step; leave compile off")
+    return lambda model, x: objective.at(run.steps / run.total)(model, x)
 
 
 def _train(run: Run, batches: Iterable[Tensor], objective: Callable) -> None:

@@ -3,15 +3,21 @@
 from vae_lab.widgets.bound import Bound, bound
 from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
+from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
 from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
+from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 
 __all__ = [
     "Bound",
     "EMStepper",
     "Flipbook",
+    "KLExplorer",
     "LatentExplorer",
+    "TwoGradients",
     "bound",
     "em_stepper",
     "flipbook",
+    "kl_explorer",
     "latent_explorer",
+    "two_gradients",
 ]

@@ -6,7 +6,7 @@
 
 import { asView } from "./ui.js";
 
-/** @typedef {(x: Float32Array) => Float32Array} Step  from a layer's input to its output */
+/** @typedef {(x: Float32Array, t: number) => Float32Array} Step  from a layer's input to its output; t is for gates */
 /** @typedef {{op: string, [option: string]: any}} Layer */
 /** @typedef {(count: number) => Float32Array} Reader  the next `count` weights */
 
@@ -22,19 +22,20 @@ export function halves(view, start, count) {
   return values;
 }
 
-/** The decoder as a function z → pixels; the array it returns is written over by the next call.
+/** The decoder as a function z → pixels, for one with gates (z, t) → pixels; the array it returns is written
+ * over by the next call.
  * @param {Layer[]} layers @param {DataView<ArrayBuffer> | Uint8Array<ArrayBuffer>} weights float16, little endian
- * @returns {Step} */
+ * @returns {(z: Float32Array, t?: number) => Float32Array} */
 export function decode(layers, weights) {
   const view = asView(weights);
   let at = 0;
   const read = (/** @type {number} */ count) => halves(view, (at += 2 * count) - 2 * count, count);
   const steps = layers.map((layer) => STEPS[layer.op](layer, read));
   if (at !== view.byteLength) throw new Error(`the layers need ${at} bytes of weights, there are ${view.byteLength}`);
-  return (z) => {
+  return (z, t = 0) => {
     /** @type {Float32Array} */
     let x = Float32Array.from(z);
-    for (const step of steps) x = step(x);
+    for (const step of steps) x = step(x, t);
     return x;
   };
 }
@@ -45,6 +46,7 @@ const STEPS = {
   conv,
   conv_transpose: convTranspose,
   upsample,
+  gate,
   relu: () => inPlace((v) => (v > 0 ? v : 0)),
   leaky_relu: ({ slope }) => inPlace((v) => (v > 0 ? v : slope * v)),
   tanh: () => inPlace(Math.tanh),
@@ -77,6 +79,29 @@ function linear({ in: n, out: m }, read) {
       y[i] = s0 + s1 + (s2 + s3);
     }
     return y;
+  };
+}
+
+/** Every feature of x scaled and shifted, (1 + s(t)) x + c(t), by one hidden layer on t, which is run when t changes.
+ * @param {Layer} layer @param {Reader} read @returns {Step} */
+function gate({ width, features }, read) {
+  const slope = read(width), level = read(width), w = read(2 * features * width), b = read(2 * features);
+  const numbers = new Float64Array(2 * features), hidden = new Float64Array(width);
+  let at = NaN;
+  const open = (/** @type {number} */ t) => {
+    for (let j = 0; j < width; j++) hidden[j] = Math.tanh(slope[j] * t + level[j]);
+    for (let i = 0, n = 0; i < 2 * features; i++) {
+      numbers[i] = b[i];
+      for (let j = 0; j < width; j++) numbers[i] += w[n++] * hidden[j];
+    }
+    at = t;
+  };
+  return (x, t) => {
+    if (t !== at) open(t);
+    const each = x.length / features; // pixels of a channel
+    for (let f = 0, i = 0; f < features; f++)
+      for (let k = 0; k < each; k++, i++) x[i] = (1 + numbers[f]) * x[i] + numbers[features + f];
+    return x;
   };
 }
 

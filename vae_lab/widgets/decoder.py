@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vae_lab.multirate import Gate, Gated
+
 LARGEST = 65504.0  # of the finite float16 numbers
 SUPPORTED = (
     "Linear, ConvTranspose2d, Conv2d, Upsample (nearest), ReLU, LeakyReLU, SiLU, Tanh, Sigmoid, "
-    "Identity, Flatten and Unflatten, in nn.Sequential"
+    "Identity, Flatten and Unflatten, in nn.Sequential, also with gates (multirate.Gated)"
 )
 
 
@@ -42,7 +44,7 @@ def export(decoder: nn.Module, latents: int) -> Export:
     with torch.no_grad():
         for layer in _flat(decoder):
             try:
-                y = layer(x)
+                y = x if isinstance(layer, Gate) else layer(x)  # a gate keeps the shape, and needs a place t
             except RuntimeError as error:
                 raise ValueError(
                     f"{layer} cannot take what comes before it, of shape {tuple(x.shape[1:])}: {error}"
@@ -69,7 +71,9 @@ def latents_of(decoder: nn.Module) -> int:
 
 
 def _flat(module: nn.Module) -> list[nn.Module]:
-    """The layers inside nested `nn.Sequential`s, in order."""
+    """The layers inside nested `nn.Sequential`s and gated bodies, in order."""
+    if isinstance(module, Gated):
+        return list(module.layers)
     if isinstance(module, nn.Sequential):
         return [layer for child in module for layer in _flat(child)]
     return [module]
@@ -80,6 +84,10 @@ def _step(layer: nn.Module, x: Tensor, y: Tensor) -> _Step | None:
     match layer:
         case nn.Identity() | nn.Flatten() | nn.Unflatten():
             return None
+        case Gate():
+            hidden, out = layer.hidden, layer.out
+            sizes = {"width": hidden.out_features, "features": out.out_features // 2}
+            return _Step({"op": "gate", **sizes}, (hidden.weight, hidden.bias, out.weight, out.bias))
         case nn.ReLU() | nn.SiLU() | nn.Tanh() | nn.Sigmoid():
             return _Step({"op": type(layer).__name__.lower()})
         case nn.LeakyReLU():

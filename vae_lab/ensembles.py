@@ -1,0 +1,84 @@
+"""Several VAEs of one architecture as a single one whose weights have one axis more.
+
+Small models leave a processor idle between their many small steps. Trained together, M matrix products
+become one, on the same images in the same order.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from vae_lab.models import VAE
+
+
+class StackedLinear(nn.Module):
+    """M linear layers side by side: y_m = x_m W_mᵀ + b_m.
+
+    layers : M of `nn.Linear`, of one size; their weights are copied
+
+    Takes (B, in), the same for all, or (M, B, in); gives (M, B, out).
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # (M, out, in)
+        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # (M, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:  # one product serves all, and nothing is copied
+            y = nn.functional.linear(x, self.weight.flatten(0, 1), self.bias.flatten())
+            return y.unflatten(1, self.bias.shape).transpose(0, 1)
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+
+class Ensemble(VAE):
+    """M VAEs of fully connected layers as one, for `training.fit` and any objective of one sample.
+
+    `encode(x)` has batch shape (M, B), and so have an objective's terms; their mean over the models changes
+    the scale of each model's gradient, to which Adam is blind, and nothing else. A number that differs from
+    model to model is given to the objective as a tensor of shape (M, 1).
+
+    members : M models of one architecture, each with its own weights; they are not changed
+    """
+
+    def __init__(self, members: Sequence[VAE]):
+        if len({str(member) for member in members}) != 1:
+            raise ValueError(
+                f"expected models of one architecture, got {len(members)} that do not fit together"
+            )
+        first, count = members[0], len(members)
+        if any(True for _ in first.likelihood.parameters() if _.requires_grad):
+            raise ValueError("the models share one likelihood, so it cannot learn; train them one by one")
+        encoder = _stack([member.encoder for member in members])
+        decoder = nn.Sequential(
+            nn.Unflatten(0, (count, -1)),  # (M B, L) → (M, B, L)
+            *_stack([member.decoder[:-1] for member in members]),
+            nn.Flatten(0, 1),
+            first.decoder[-1],
+        )
+        super().__init__(encoder, decoder, first.latents, first.likelihood)
+        self._members = list(members)  # a plain list: these are not part of this module
+
+    def members(self) -> list[VAE]:
+        """M models with the weights as they are now."""
+        copies = deepcopy(self._members)
+        for body in ("encoder", "decoder"):
+            stacked = [layer for layer in getattr(self, body) if isinstance(layer, StackedLinear)]
+            for m, member in enumerate(copies):
+                single = [layer for layer in getattr(member, body) if isinstance(layer, nn.Linear)]
+                for one, all_of_them in zip(single, stacked, strict=True):
+                    one.weight.data.copy_(all_of_them.weight[m])
+                    one.bias.data.copy_(all_of_them.bias[m])
+        return copies
+
+
+def _stack(bodies: Sequence[nn.Sequential]) -> nn.Sequential:
+    """M bodies of fully connected layers as one."""
+    layers = []
+    for group in zip(*bodies, strict=True):
+        if any(True for _ in group[0].parameters()) and not isinstance(group[0], nn.Linear):
+            raise ValueError(f"can stack fully connected layers only, not {type(group[0]).__name__}")
+        layers.append(StackedLinear(group) if isinstance(group[0], nn.Linear) else group[0])
+    return nn.Sequential(*layers)

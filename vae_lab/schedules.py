@@ -1,0 +1,78 @@
+"""Numbers that follow a schedule while training goes on, and objectives that have one.
+
+Progress runs from 0, before the first step, to 1, after the last.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From `start` to `end` in a straight line, then constant (KL annealing: Bowman et al. 2016).
+
+    until : the progress at which `end` is reached, in (0, 1]
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    until: float = 0.5
+
+    def __post_init__(self):
+        _require_share("until", self.until)
+
+    def __call__(self, progress: float) -> float:
+        return self.start + (self.end - self.start) * min(1.0, progress / self.until)
+
+
+@dataclass(frozen=True)
+class Cyclical:
+    """Again and again from `start` to `end`, each time in a straight line, then constant (Fu et al. 2019).
+
+    cycles : how often
+    rising : the share of a cycle in which the number rises, in (0, 1]
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    cycles: int = 4
+    rising: float = 0.5
+
+    def __post_init__(self):
+        if self.cycles < 1:
+            raise ValueError(f"a cyclical schedule needs at least one cycle, got {self.cycles}")
+        _require_share("rising", self.rising)
+
+    def __call__(self, progress: float) -> float:
+        within = progress * self.cycles % 1.0 if progress < 1 else 1.0
+        return Linear(self.start, self.end, self.rising)(within)
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """An objective one of whose numbers follows a schedule: `Annealed(beta_elbo, "beta", Linear(0, 1))`.
+
+    objective : a function of model, images and the number, by keyword
+    name : the keyword
+    schedule : progress → the number
+
+    `training.fit` asks for `at(progress)` before every step. Called itself, it is the objective at the end of
+    training: that is what a test set is measured by on the way, so that its numbers can be compared.
+    """
+
+    objective: Callable
+    name: str
+    schedule: Callable[[float], float]
+
+    def at(self, progress: float) -> Callable:
+        """The objective as it is when this share of the steps has been taken."""
+        return partial(self.objective, **{self.name: self.schedule(progress)})
+
+    def __call__(self, model, x):
+        return self.at(1.0)(model, x)
+
+
+def _require_share(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} is a share of training, above 0 and at most 1; got {value}")
