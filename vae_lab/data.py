@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-NAMES = ("digits", "mnist", "fashion-mnist")
+NAMES = ("digits", "mnist", "fashion-mnist", "toy-faces", "afhq", "afhq-cat", "afhq-dog", "afhq-wild")
 VIEWS = ("grey", "binarized", "dynamic")
 
 
@@ -53,6 +53,10 @@ class Images:
     def to(self, device: torch.device | str) -> "Images":
         """The same images on another device."""
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def first(self, n: int) -> "Images":
+        """The first n of them, or all if they are fewer."""
+        return replace(self, pixels=self.pixels[:n], labels=self.labels[:n])
 
     def read(self, index=slice(None), generator: torch.Generator | None = None) -> Tensor:
         """The images at `index` as float numbers in [0, 1], shape (B, C, H, W)."""
@@ -159,12 +163,18 @@ def root() -> Path:
 
 
 def load(
-    name: str = "digits", *, folder: Path | str | None = None, device: str | torch.device = "cpu"
+    name: str = "digits",
+    *,
+    side: int = 64,
+    folder: Path | str | None = None,
+    device: str | torch.device = "cpu",
 ) -> Dataset:
     """Load a data set by name, onto `device`.
 
-    "digits" (1,797 handwritten digits at 28×28) needs no network. "mnist" and "fashion-mnist" are read
-    from `folder` (default: `root()`), and downloaded into it if they are not there.
+    "digits" (1,797 handwritten digits at 28×28) and "toy-faces" (4,500 drawn animal faces in color, of `side`
+    pixels a side, labeled by species) need no network. "mnist" and "fashion-mnist" are read from `folder`
+    (default: `root()`), and downloaded into it if they are not there; "afhq", "afhq-cat", "afhq-dog" and
+    "afhq-wild" are read from pictures in it, resized to `side` (see `afhq.read`).
 
     Raises `ValueError` for an unknown name, `mnist.DataError` for files that are damaged or cannot be had.
     """
@@ -172,10 +182,21 @@ def load(
         raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
     if name == "digits":
         return _digits().to(device)
-    from vae_lab import mnist
+    if name == "toy-faces":
+        return Dataset(name, _faces(4000, side, seed=0), _faces(500, side, seed=1)).to(device)
+    from vae_lab import afhq, mnist
 
-    train, test = mnist.read(name, Path(folder or root()))
+    where = Path(folder or root())
+    train, test = mnist.read(name, where) if "mnist" in name else afhq.read(name, where, side=side)
     return Dataset(name, Images(*train), Images(*test)).to(device)
+
+
+def _faces(n: int, side: int, *, seed: int) -> Images:
+    """n drawn faces; `toy_faces.draw_factors(n, seed=seed)` are the factors that they show."""
+    from vae_lab import toy_faces
+
+    factors = toy_faces.draw_factors(n, seed=seed)
+    return Images(toy_faces.draw(factors, side=side), factors[:, 0].long())
 
 
 def _digits() -> Dataset:

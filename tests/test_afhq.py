@@ -1,0 +1,122 @@
+"""AFHQ from a folder: what is read against Pillow itself; folders and pictures that are unfit."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vae_lab import afhq
+from vae_lab.data import load
+from vae_lab.mnist import DataError
+
+
+def save(path, color, size=(40, 30), noise=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((size[1], size[0], 3), color, dtype=np.uint8)
+    pixels[:, : size[0] // 2] += np.uint8(noise)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten cats, three dogs and two wild animals, of one color each; no part to test on."""
+    for species, count, color in (("cat", 10, 100), ("dog", 3, 150), ("wild", 2, 200)):
+        for i in range(count):
+            save(tmp_path / "afhq" / "train" / species / f"{species}_{i:02}.png", color + i, noise=20)
+    return tmp_path
+
+
+def test_pictures_are_cropped_to_the_middle_and_resized(folder):
+    (pixels, labels), _ = afhq.read("afhq-cat", folder, side=16)
+    assert pixels.dtype == torch.uint8 and pixels.shape == (9, 3, 16, 16) and labels.tolist() == [0] * 9
+    with Image.open(folder / "afhq/train/cat/cat_01.png") as picture:
+        square = picture.crop((5, 0, 35, 30)).resize((16, 16), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(pixels[0].permute(1, 2, 0).numpy(), np.asarray(square))
+
+
+def test_labels_name_the_species_and_a_tenth_is_held_out(folder):
+    (train, labels), (test, test_labels) = afhq.read("afhq", folder, side=8)
+    assert len(train) == 13 and len(test) == 2 and sorted(labels.tolist()) == [0] * 9 + [1] * 2 + [2] * 2
+    assert test_labels.tolist() == [0, 1]  # of the sorted list, the first and the eleventh
+    assert not any(torch.equal(a, b) for a in train for b in test)
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_part_to_test_on_is_used_where_there_is_one(folder, part):
+    save(folder / "afhq" / part / "dog" / "x.jpg", 90)
+    (train, _), (test, labels) = afhq.read("afhq-dog", folder, side=8)
+    assert len(train) == 3 and len(test) == 1 and labels.tolist() == [1]
+
+
+def test_the_second_time_nothing_is_decoded(folder, monkeypatch):
+    first = afhq.read("afhq-cat", folder, side=8)
+    monkeypatch.setattr(afhq, "_read_one", lambda *_: pytest.fail("decoded again"))
+    for (a, b), (c, d) in zip(first, afhq.read("afhq-cat", folder, side=8), strict=True):
+        assert torch.equal(a, c) and torch.equal(b, d)
+
+
+def test_a_changed_picture_or_side_is_read_anew(folder):
+    before = afhq.read("afhq-cat", folder, side=8)[0][0]
+    save(folder / "afhq/train/cat/cat_03.png", 7)
+    os.utime(folder / "afhq/train/cat/cat_03.png", ns=(1, 1))
+    after = afhq.read("afhq-cat", folder, side=8)[0][0]
+    assert torch.equal(before[0], after[0]) and not torch.equal(before[2], after[2])
+    assert (after[2] == 7).all()
+    assert afhq.read("afhq-cat", folder, side=12)[0][0].shape[-1] == 12
+
+
+def test_a_damaged_cache_is_made_anew(folder):
+    expected = afhq.read("afhq-cat", folder, side=8)[0][0]
+    caches = sorted((folder / "afhq" / ".cache").glob("*.safetensors"))
+    assert len(caches) == 2
+    for at in (10, 200, -1):
+        for cache in caches:
+            content = bytearray(cache.read_bytes())
+            content[at] ^= 255
+            cache.write_bytes(content)
+        assert torch.equal(afhq.read("afhq-cat", folder, side=8)[0][0], expected)
+    for cache in caches:
+        cache.write_bytes(cache.read_bytes()[:50])
+    assert torch.equal(afhq.read("afhq-cat", folder, side=8)[0][0], expected)
+
+
+def test_broken_pictures_are_named_and_left_out_only_when_asked(folder, capsys):
+    whole = (folder / "afhq/train/cat/cat_05.png").read_bytes()
+    (folder / "afhq/train/cat/cat_05.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "afhq/train/cat/cat_06.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"2 of 9 pictures.*cat_05.png.*cat_06.png.*skip_broken=True"):
+        afhq.read("afhq-cat", folder, side=8)
+    (pixels, labels), _ = afhq.read("afhq-cat", folder, side=8, skip_broken=True)
+    assert len(pixels) == len(labels) == 7
+    told = capsys.readouterr().out
+    assert "Left out 2 of 9" in told and "cat_05.png" in told
+    for path in (folder / "afhq/train/dog").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="cannot be read"):
+        afhq.read("afhq-dog", folder, side=8, skip_broken=True)
+
+
+def test_an_empty_folder_says_what_to_put_there(tmp_path):
+    with pytest.raises(DataError, match=r"no pictures in .*afhq/train/wild.*toy-faces"):
+        afhq.read("afhq-wild", tmp_path)
+    with pytest.raises(ValueError, match="8 pixels"):
+        afhq.read("afhq", tmp_path, side=3)
+
+
+def test_a_disk_that_cannot_keep_the_cache_stops_nothing(folder, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(afhq.os, "replace", full)
+    assert len(afhq.read("afhq-cat", folder, side=8)[0][0]) == 9
+    assert "No space left on device" in capsys.readouterr().out
+    assert list((folder / "afhq" / ".cache").iterdir()) == []
+
+
+def test_load_knows_it_by_name(folder, monkeypatch):
+    monkeypatch.setenv("VAE_LAB_DATA", str(folder))
+    cats = load("afhq-cat", side=16)
+    assert cats.name == "afhq-cat" and cats.train.shape == (3, 16, 16) and len(cats.test) == 1
+    assert set(load("afhq", side=8).train.labels.tolist()) == {0, 1, 2}

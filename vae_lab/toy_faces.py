@@ -1,0 +1,208 @@
+"""Drawn animal faces whose generating factors are known: shapes by their signed distance, smooth edges.
+
+A face is painted from back to front on a square from −1 to 1, x to the right and y downward: background,
+mane, ears, head, stripes, eyes, muzzle, nose, mouth, whiskers. Left and right are drawn at once, from |x|.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+SPECIES = ("cat", "dog", "wild")
+FACTORS = ("species", "fur", "stripes", "ears", "eyes", "iris", "tilt", "light", "background")
+AT_ONCE = 16  # faces drawn together, few enough to stay in the processor's cache
+
+# Each species' own measures: half-widths and half-heights of the head, the muzzle, the nose and the eye.
+_HEAD = {"cat": (0.56, 0.47), "dog": (0.45, 0.55), "wild": (0.50, 0.49)}
+_MUZZLE = {"cat": (0.22, 0.15), "dog": (0.25, 0.24), "wild": (0.28, 0.20)}
+_NOSE = {"cat": (0.07, 0.05), "dog": (0.12, 0.085), "wild": (0.12, 0.07)}
+_EYE = {"cat": (0.135, 0.115), "dog": (0.095, 0.095), "wild": (0.095, 0.075)}
+
+# Colors from which a factor between 0 and 1 picks, in sRGB; neighbors are mixed.
+_FUR = ((0.29, 0.30, 0.36), (0.62, 0.62, 0.66), (0.95, 0.88, 0.76), (0.93, 0.66, 0.33), (0.60, 0.35, 0.20))
+_IRIS = ((0.45, 0.30, 0.14), (0.85, 0.62, 0.15), (0.48, 0.70, 0.32), (0.30, 0.62, 0.80))
+_BACKGROUND = (
+    (0.35, 0.53, 0.62),
+    (0.58, 0.72, 0.60),
+    (0.90, 0.82, 0.68),
+    (0.80, 0.58, 0.56),
+    (0.48, 0.44, 0.60),
+)
+
+
+def draw_factors(n: int, *, seed: int = 0) -> Tensor:
+    """n draws of the factors, (n, 9), as in `FACTORS`: species 0, 1 or 2, the others uniform in [0, 1]."""
+    if n < 1:
+        raise ValueError(f"need at least one face, got n={n}")
+    generator = torch.Generator().manual_seed(seed)
+    factors = torch.rand(n, len(FACTORS), generator=generator)
+    factors[:, 0] = torch.randint(len(SPECIES), (n,), generator=generator)
+    return factors
+
+
+def draw(factors: Tensor, *, side: int = 64) -> Tensor:
+    """Faces of the given factors (N, 9), uint8 of shape (N, 3, side, side); the same factors, the same face.
+
+    Raises `ValueError` for factors that are none: a species that is not 0, 1 or 2, or another outside [0, 1].
+    """
+    if factors.ndim != 2 or factors.shape[1] != len(FACTORS):
+        raise ValueError(
+            f"expected factors of shape (N, {len(FACTORS)}), {', '.join(FACTORS)}, got {tuple(factors.shape)}"
+        )
+    species, others = factors[:, 0], factors[:, 1:]
+    if not (torch.isin(species, torch.arange(3.0)).all() and ((others >= 0) & (others <= 1)).all()):
+        raise ValueError("the first factor must be 0, 1 or 2 and the others in [0, 1]; use `draw_factors`")
+    if side < 8:
+        raise ValueError(f"a face needs at least 8 pixels a side, got {side}")
+    pixels = torch.empty(len(factors), 3, side, side, dtype=torch.uint8)
+    for kind, name in enumerate(SPECIES):
+        for rows in (species == kind).nonzero()[:, 0].split(AT_ONCE):
+            pixels[rows] = _Painter(others[rows], name, side).face()
+    return pixels
+
+
+class _Painter:
+    """The canvas of a few faces of one species, (N, 3, S, S), and where on it each point lies."""
+
+    def __init__(self, factors: Tensor, species: str, side: int):
+        columns = dict(zip(FACTORS[1:], factors[:, :, None, None].unbind(1), strict=True))  # each (N, 1, 1)
+        self.of, self.species, self.side = columns, species, side
+        at = (torch.arange(side) + 0.5) / side * 2 - 1
+        angle = (columns["tilt"] - 0.5) * 0.7
+        across, down = at[None, None, :], at[None, :, None] - 0.1
+        self.x = across * angle.cos() + down * angle.sin()  # (N, S, S), in the frame of the head
+        self.y = down * angle.cos() - across * angle.sin()
+        self.half = self.x.abs()
+        self.fur = _pick(_FUR, columns["fur"])  # (N, 3, 1, 1)
+
+    def face(self) -> Tensor:
+        """Paint everything, from back to front."""
+        self._background()
+        if self.species == "wild":
+            self._mane()
+        if self.species != "dog":
+            self._ears()
+        self._head()
+        if self.species == "dog":
+            self._ears()
+        self._stripes()
+        self._eyes()
+        self._muzzle()
+        self._light()
+        return self.canvas.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+
+    def paint(self, distance: Tensor, color: Tensor, opacity: float | Tensor = 1.0) -> None:
+        """Fill where the signed distance (N, S, S) is negative; a pixel on the edge takes its part of it."""
+        cover = (0.5 - distance * (self.side / 2)).clamp_(0, 1) * opacity
+        self.canvas += cover[:, None] * (color - self.canvas)
+
+    def ellipse(self, x: Tensor, y: Tensor, width: float | Tensor, height: float | Tensor) -> Tensor:
+        """The distance from an ellipse around (0, 0), to first order."""
+        a, b = x / width, y / height
+        size = (a * a + b * b).sqrt_()
+        slope = ((a / width).square_() + (b / height).square_()).sqrt_()
+        return (size - 1) * size / slope.clamp_min_(1e-6)
+
+    def _background(self) -> None:
+        color = _pick(_BACKGROUND, self.of["background"])
+        fade = 1.08 - 0.16 * torch.linspace(0, 1, self.side)[None, None, :, None]
+        self.canvas = (color * fade).expand(-1, -1, -1, self.side).clone()
+        shoulders = self.ellipse(self.x, self.y - 1.05, 0.62, 0.62)
+        self.paint(shoulders, self.fur * 0.82)
+
+    def _mane(self) -> None:
+        angle = torch.atan2(self.y, self.x)
+        for size, shade, waves in ((0.86, 0.50, 17), (0.74, 0.64, 13)):
+            edge = size + 0.035 * torch.sin(angle * waves) + 0.02 * torch.sin(angle * 5)
+            self.paint((self.x.square() + self.y.square()).sqrt_() - edge, self.fur * shade)
+
+    def _ears(self) -> None:
+        size = 0.75 + 0.5 * self.of["ears"]
+        inside = 0.55 * self.fur + 0.45 * _color(0.93, 0.62, 0.60)
+        if self.species == "cat":
+            for scale, color in ((1.0, self.fur * 0.88), (0.62, inside)):
+                self.paint(self._pointed_ear(size, scale), color)
+        elif self.species == "wild":
+            for scale, color in ((0.20, self.fur * 0.85), (0.12, inside)):
+                self.paint(self.ellipse(self.half - 0.42, self.y + 0.46, scale * size, scale * size), color)
+        else:
+            x, y = self.half - 0.47, self.y + 0.10
+            hanging = self.ellipse(x * 0.96 - y * 0.27, y * 0.96 + x * 0.27 - 0.05, 0.17 * size, 0.40 * size)
+            self.paint(hanging, self.fur * 0.66)
+
+    def _pointed_ear(self, size: Tensor, scale: float) -> Tensor:
+        """A triangle with round corners, standing on the head: the largest distance from one of its sides."""
+        x, y = (self.half - 0.34) / (size * scale), (self.y + 0.32) / (size * scale)
+        corners = ((0.11, -0.33), (0.20, 0.22), (-0.21, 0.10))
+        distance = None
+        for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+            length = math.hypot(x1 - x0, y1 - y0)
+            side = ((x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)) / length
+            distance = side if distance is None else torch.maximum(distance, side)
+        return (distance - 0.03) * size * scale
+
+    def _head(self) -> None:
+        width, height = _HEAD[self.species]
+        self.head = self.ellipse(self.x, self.y, width, height)
+        if self.species == "cat":  # cheeks
+            self.head = torch.minimum(self.head, self.ellipse(self.half - 0.30, self.y - 0.16, 0.33, 0.26))
+        self.paint(self.head, self.fur)
+
+    def _stripes(self) -> None:
+        bend = self.y + 0.5 - 0.9 * self.half.square()
+        bands = torch.sin(bend * 21) * 0.045 - 0.012 + 0.055 * (self.half < 0.10)
+        low = torch.maximum(
+            self.head + 0.02, self.y + 0.10 - 0.5 * self.half
+        )  # the forehead, down to the temples
+        self.paint(torch.maximum(-bands, low), self.fur * 0.42, self.of["stripes"])
+
+    def _eyes(self) -> None:
+        width, height = _EYE[self.species]
+        size = 0.75 + 0.5 * self.of["eyes"]
+        x, y = self.half - {"cat": 0.235, "dog": 0.19, "wild": 0.20}[self.species], self.y + 0.07
+        y = y + 0.25 * x if self.species != "dog" else y  # slanted
+        self.paint(self.ellipse(x, y, width * size + 0.022, height * size + 0.022), self.fur * 0.28)
+        iris = _pick(_IRIS, self.of["iris"])
+        self.paint(self.ellipse(x, y, width * size, height * size), iris)
+        pupil = 0.34 if self.species == "cat" else 0.58
+        self.paint(self.ellipse(x, y, width * size * pupil, height * size * 0.86), _color(0.05, 0.05, 0.07))
+        shine = self.ellipse(x + 0.03, y + 0.04, 0.026 * size, 0.026 * size)
+        self.paint(shine, _color(1, 1, 1), 0.9)
+
+    def _muzzle(self) -> None:
+        (width, height), (nose, tip) = _MUZZLE[self.species], _NOSE[self.species]
+        top = {"cat": 0.14, "dog": 0.17, "wild": 0.15}[self.species]
+        pale = 0.45 * self.fur + 0.55 * _color(1, 0.97, 0.92)
+        y = self.y - top
+        self.paint(self.ellipse(self.half - width * 0.42, y - height * 0.55, width * 0.68, height), pale)
+        dark = _color(0.16, 0.11, 0.11)
+        lip = (
+            self.ellipse(self.half - width * 0.36, y - height * 0.72, width * 0.36, height * 0.42)
+        ).abs() - 0.011
+        self.paint(torch.maximum(lip, height * 0.72 - y), dark)
+        self.paint(torch.maximum(self.half - 0.010, (y - height * 0.45).abs() - height * 0.32), dark)
+        pink = _color(0.80, 0.45, 0.45) if self.species == "cat" else dark
+        self.paint(self.ellipse(self.x, y, nose, tip), pink)
+        if self.species != "dog":
+            for slope in (0.10, -0.12):
+                thread = (y - height * 0.5 - slope * self.half + 0.03 * slope).abs() - 0.006
+                whisker = torch.maximum(thread, (self.half - 0.46).abs() - 0.24)
+                self.paint(whisker, _color(1, 1, 1), 0.55)
+
+    def _light(self) -> None:
+        """Brighter on the side that the light comes from, on the head more than behind it."""
+        angle = (self.of["light"] - 0.5) * math.pi
+        side = self.x * angle.sin() - self.y * angle.cos() * 0.8
+        self.canvas *= (1 + 0.34 * side * (0.35 + 0.65 * (self.head < 0)))[:, None]
+
+
+def _color(red: float, green: float, blue: float) -> Tensor:
+    return torch.tensor([red, green, blue])[None, :, None, None]
+
+
+def _pick(colors: tuple, at: Tensor) -> Tensor:
+    """The color at `at` (N, 1, 1) in [0, 1] along the row of colors, (N, 3, 1, 1)."""
+    row, place = torch.tensor(colors), at[:, 0, 0] * (len(colors) - 1)
+    low = place.floor().clamp(max=len(colors) - 2).long()
+    return torch.lerp(row[low], row[low + 1], (place - low)[:, None])[..., None, None]
