@@ -13,14 +13,18 @@ from safetensors import safe_open
 from vae_lab import __version__, data, experiments, records
 from vae_lab.checkpoints import load
 from vae_lab.data import Images
-from vae_lab.experiments import EXPERIMENTS, Experiment, build, main, run
+from vae_lab.experiments import EXPERIMENTS, rate_distortion, run, single
+from vae_lab.experiments.__main__ import main
+from vae_lab.experiments.rate_distortion import RateDistortion
+from vae_lab.experiments.single import Single, build
 from vae_lab.metrics import log_likelihood
 from vae_lab.records import RecordError, load_decoder, prior_means
 from vae_lab.training import evaluate
 
 NAMES = list(EXPERIMENTS)
+SINGLE = [name for name, experiment in EXPERIMENTS.items() if isinstance(experiment, Single)]
 FILES = {"metrics.json", "samples.png", "decoder.safetensors"}
-TINY = Experiment("a tiny one", 2, hidden=(8,), decoder_hidden=(8,), epochs=2, samples=3, measured=50)
+TINY = Single("a tiny one", 2, hidden=(8,), decoder_hidden=(8,), epochs=2, samples=3, measured=50)
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def no_mnist(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """The folders of one quick run of every experiment, each with the model that was trained."""
+    """The folders of one quick run of every single VAE, each with the model that was trained."""
     torch.set_num_threads(1)
     out, models = tmp_path_factory.mktemp("results"), {}
 
@@ -41,10 +45,10 @@ def quick(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAE_LAB_DATA", str(out / "no data"))
-        patch.setattr(experiments, "build", keep)
-        for name in NAMES:
+        patch.setattr(single, "build", keep)
+        for name in SINGLE:
             run(name, scale="quick", out=out)
-    return {name: (out / name, models[name]) for name in NAMES}
+    return {name: (out / name, models[name]) for name in SINGLE}
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def metrics(folder) -> dict:
     return json.loads((folder / "metrics.json").read_text("utf8"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_a_run_writes_everything_and_nothing_else(quick, name):
     folder, _ = quick[name]
     assert {path.name for path in folder.iterdir()} == FILES
@@ -74,22 +78,22 @@ def test_a_run_writes_everything_and_nothing_else(quick, name):
     assert found["seconds"]["training"] > 0 and found["seconds"]["measuring"] > 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_figures_agree_with_the_model(quick, name):
     folder, model = quick[name]
     found, e = metrics(folder), experiments._scaled(name, "quick")
-    test = experiments._first(data.load("digits").test, 200).binarized(torch.Generator().manual_seed(e.seed))
+    test = data.load("digits").test.first(200).binarized(torch.Generator().manual_seed(e.seed))
     model, terms = model.cpu(), evaluate(model.cpu(), test, seed=e.seed)
     assert found["test"]["negative_elbo"] == pytest.approx(-terms.value, rel=1e-5)
     assert found["test"]["kl"] == pytest.approx(terms.kl, rel=1e-5)
-    part = Images(test.pixels[: e.measured], test.labels[: e.measured], test.view)
+    part = test.first(e.measured)
     log_p, told = log_likelihood(model, part, samples=e.samples), found["importance_sampling"]
     assert told["negative_log_likelihood"] == pytest.approx(-log_p.mean().item(), rel=1e-5)
     assert told["standard_error"] == pytest.approx((log_p.var() / len(log_p)).sqrt().item(), rel=1e-4)
     assert told["negative_log_likelihood"] < told["negative_elbo"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_the_curve_ends_at_the_test_elbo(quick, name):
     found = metrics(quick[name][0])
     assert len(found["curve"]) == 10
@@ -100,7 +104,7 @@ def test_the_curve_ends_at_the_test_elbo(quick, name):
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_the_decoder_file_draws_what_the_model_draws(quick, name):
     folder, model = quick[name]
     path = folder / "decoder.safetensors"
@@ -120,7 +124,7 @@ def test_the_plane_is_small_enough_for_a_page(quick):
     assert (folder / "decoder.safetensors").stat().st_size < 450_000
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_the_sheet_shows_draws_from_the_prior(quick, name):
     folder, model = quick[name]
     assert (folder / "samples.png").stat().st_size < 150_000
@@ -170,7 +174,7 @@ def test_an_interrupted_run_resumes(tiny, monkeypatch, capsys):
 
 def test_a_checkpoint_of_other_settings_is_refused(tiny, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(experiments, "_measure", _fail)
+        patch.setattr(single, "_measure", _fail)
         with pytest.raises(ZeroDivisionError):
             run("tiny", scale="quick")
     monkeypatch.setitem(EXPERIMENTS, "tiny", replace(TINY, learning_rate=1e-3))
@@ -186,7 +190,7 @@ def _fail(*args, **kwargs):
 def test_a_failure_leaves_the_results_from_before(tiny, monkeypatch, where):
     run("tiny", scale="quick")
     before = {path.name: path.read_bytes() for path in tiny.iterdir()}
-    monkeypatch.setattr(experiments, where, _fail)
+    monkeypatch.setattr(single, where, _fail)
     with pytest.raises(ZeroDivisionError):
         run("tiny", scale="quick")
     (tiny / "checkpoint.safetensors").unlink()  # training was done: it is kept
@@ -207,7 +211,7 @@ def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_mnist, capsys, monkeypatch):
-    monkeypatch.setattr(experiments, "fit", _fail)
+    monkeypatch.setattr(single, "fit", _fail)
     (tmp_path / "file").touch()
     assert main(["mnist-dense", "--scale", "quick", "--out", str(tmp_path / "file")]) == 1
     told = capsys.readouterr().err
@@ -215,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_m
 
 
 def test_a_quick_run_never_replaces_a_full_one(tmp_path, no_mnist, capsys, monkeypatch):
-    monkeypatch.setattr(experiments, "fit", _fail)
+    monkeypatch.setattr(single, "fit", _fail)
     folder = tmp_path / "mnist-dense"
     folder.mkdir()
     (folder / "metrics.json").write_text('{"scale": "full"}')
@@ -251,10 +255,78 @@ def test_all_runs_every_one(tiny, monkeypatch):
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_the_table_fits_mnist(name):
     """Full runs start: the model takes MNIST's images and the measured ones are there."""
     mnist = data.load("mnist")
     model = build(EXPERIMENTS[name], mnist.train.shape)
-    assert torch.isfinite(torch.tensor(evaluate(model, experiments._first(mnist.test, 20)).value))
+    assert torch.isfinite(torch.tensor(evaluate(model, mnist.test.first(20)).value))
     assert EXPERIMENTS[name].measured <= len(mnist.test)
+
+
+SWEEP = RateDistortion(
+    "a tiny sweep", 3, (16,), (0.5, 4.0), (0, 1), 3, 64, samples=5, measured=40, drawn=300, judge_steps=60
+)
+
+
+@pytest.fixture
+def sweep(no_mnist, monkeypatch, tmp_path):
+    """A rate–distortion experiment of seconds called "sweep", run in a folder of its own."""
+    monkeypatch.setitem(EXPERIMENTS, "sweep", SWEEP)
+    monkeypatch.setattr(experiments, "_scaled", lambda name, scale: EXPERIMENTS[name])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "_build" / "quick-results" / "sweep"
+
+
+def test_a_sweep_measures_every_weight_and_seed(sweep):
+    """A greater weight buys rate with distortion, whatever the seed."""
+    run("sweep", scale="quick")
+    assert {path.name for path in sweep.iterdir()} == {"metrics.json", "samples.png"}
+    rows = metrics(sweep)["models"]
+    assert [(row["seed"], row["beta"]) for row in rows] == [(0, 0.5), (0, 4.0), (1, 0.5), (1, 4.0)]
+    for row in rows:
+        assert row["negative_elbo"] == pytest.approx(row["rate"] + row["distortion"])  # of weight 1
+        assert row["rate"] >= 0 and 0 <= row["active_units"] <= SWEEP.latents and row["frechet"] > 0
+        assert row["negative_log_likelihood"] < row["rate"] + row["distortion"] + 5  # of other images
+    for low, high in (rows[:2], rows[2:]):
+        assert low["rate"] > high["rate"] and low["distortion"] < high["distortion"]
+    judge = metrics(sweep)["judge"]
+    assert 0.1 < judge["accuracy"] <= 1 and 0 < judge["train"] < min(row["frechet"] for row in rows)
+
+
+def test_an_interrupted_sweep_trains_no_model_twice(sweep, monkeypatch):
+    run("sweep", scale="quick", out="whole")
+    whole = metrics(sweep.parents[2] / "whole" / "sweep")
+    measured, stop = rate_distortion._measure, []
+
+    def interrupt(*args):
+        if len(stop) == 2:
+            raise KeyboardInterrupt
+        stop.append(args)
+        return measured(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rate_distortion, "_measure", interrupt)
+        assert main(["sweep", "--scale", "quick"]) == 130
+    names = {path.name for path in sweep.iterdir()}
+    assert names == {f"checkpoint-{at}.safetensors" for at in ("0.5-0", "4-0", "0.5-1")}
+    assert main(["sweep", "--scale", "quick"]) == 0
+    assert metrics(sweep)["models"] == whole["models"]
+
+
+def test_the_quick_sweep_keeps_both_ends(no_mnist, tmp_path):
+    found = metrics(run("mnist-rate-distortion", scale="quick", out=tmp_path))
+    full = EXPERIMENTS["mnist-rate-distortion"]
+    assert {row["beta"] for row in found["models"]} == {full.betas[0], full.betas[-1]}
+
+
+def test_one_network_is_measured_at_every_weight(no_mnist, tmp_path):
+    folder = run("mnist-multi-rate", scale="quick", out=tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"metrics.json", "samples.png"}
+    rows, full = metrics(folder)["models"], EXPERIMENTS["mnist-multi-rate"]
+    assert [(row["seed"], row["beta"]) for row in rows] == [(s, b) for s in (0, 1) for b in full.betas]
+    assert all(row["rate"] >= 0 and row["distortion"] > 0 for row in rows)
+    rates = [row["rate"] for row in rows if row["seed"] == 0]
+    assert rates[0] > rates[-1]  # the gates open already
+    separate = EXPERIMENTS["mnist-rate-distortion"]
+    assert (full.betas, full.seeds, full.hidden) == (separate.betas, separate.seeds, separate.hidden)

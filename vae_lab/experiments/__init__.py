@@ -1,0 +1,124 @@
+"""Recorded runs: experiments that take minutes, measured once and kept with all it takes to repeat them.
+
+    python -m vae_lab.experiments mnist-dense      train, measure, write book/results/mnist-dense
+    python -m vae_lab.experiments --all            every one of them
+    python -m vae_lab.experiments --list           what there is
+    python -m vae_lab.experiments mnist-dense --scale quick     seconds, into _build/quick-results
+
+A run that was stopped goes on where it was when it is started again.
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from vae_lab import data, records
+from vae_lab.devices import pick_device
+from vae_lab.experiments.multi_rate import MultiRate
+from vae_lab.experiments.rate_distortion import RateDistortion
+from vae_lab.experiments.single import Single
+
+__all__ = ["EXPERIMENTS", "QUICK", "RECORDED", "ExperimentError", "run"]
+
+RECORDED, QUICK = Path("book/results"), Path("_build/quick-results")
+
+EXPERIMENTS = {
+    "mnist-dense": Single(
+        "50 latents, two hidden layers of 200 tanh units in encoder and decoder",
+        latents=50,
+        hidden=(200, 200),
+        decoder_hidden=(200, 200),
+        activation="tanh",
+        epochs=400,
+        samples=5000,  # as many as in print
+        published=(86.76, "burda2016"),
+    ),
+    "mnist-conv": Single(
+        "32 latents, two convolutions in encoder and decoder",
+        latents=32,
+        width=32,
+        epochs=20,
+        learning_rate=6e-3,
+        precision="bfloat16",
+        samples=200,
+    ),
+    "mnist-plane": Single(
+        "2 latents, a plane of digits; a decoder small enough for a page",
+        latents=2,
+        hidden=(512, 256),
+        decoder_hidden=(128, 224),
+        epochs=50,
+        learning_rate=3e-3,
+    ),
+    "mnist-rate-distortion": RateDistortion(
+        "20 latents, one hidden layer of 400 units, trained apart for each weight of the KL and each seed",
+        latents=20,
+        hidden=(400,),
+        betas=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        seeds=(0, 1, 2),
+    ),
+    "mnist-multi-rate": MultiRate(
+        "20 latents, one hidden layer of 400 units, gated by the weight of the KL: one network for all",
+        latents=20,
+        hidden=(400,),
+        betas=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        seeds=(0, 1, 2),
+    ),
+}
+
+
+class ExperimentError(ValueError):
+    """An experiment that there is not; the message says which there are."""
+
+
+def run(name: str, *, scale: str = "full", out: Path | str | None = None) -> Path:
+    """Train and measure one experiment, write what came out, and return the folder it is in.
+
+    scale : "full", or "quick" for a few seconds of it on a few images
+    out : where the folder `name` is made; by default `RECORDED`, or `QUICK` at quick scale
+
+    Raises `ExperimentError` for an unknown name or scale, `RecordError` if the results cannot be written, and
+    `KeyboardInterrupt` if training was stopped. Then, too, the same call goes on from its checkpoint.
+    """
+    experiment = _scaled(name, scale)
+    folder = Path(out or (RECORDED if scale == "full" else QUICK)) / name
+    records.require_writable(folder, scale)
+    dataset, device = _images(scale), pick_device()
+    record = _description(name, scale, experiment) | records.provenance(dataset, device)
+    train = dataset.train.dynamic().to(device)
+    found, files = experiment.carry_out(train, dataset.test, folder)
+    records.write(folder, files | {"metrics.json": records.as_json(record | found)})  # where it is, all are
+    for checkpoint in folder.glob("checkpoint*.safetensors"):
+        checkpoint.unlink()
+    print(f"Wrote {folder}")
+    return folder
+
+
+def _scaled(name: str, scale: str):
+    if name not in EXPERIMENTS:
+        raise ExperimentError(f"unknown experiment {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+    if scale not in ("full", "quick"):
+        raise ExperimentError(f"unknown scale {scale!r}; choose full or quick")
+    return EXPERIMENTS[name].quick() if scale == "quick" else EXPERIMENTS[name]
+
+
+def _images(scale: str) -> data.Dataset:
+    """MNIST; at quick scale a few of its images, or of the embedded digits where it is not on disk."""
+    if scale == "full":
+        return data.load("mnist")
+    if any((data.root() / "MNIST" / "raw").glob("train-images-idx3-ubyte*")):
+        whole = data.load("mnist")
+    else:
+        print(f"No MNIST in {data.root()}: a quick run takes the embedded digits.")
+        whole = data.load("digits")
+    return replace(whole, train=whole.train.first(1000), test=whole.test.first(200))
+
+
+def _description(name: str, scale: str, experiment) -> dict:
+    """What is run, and how to run it again."""
+    return {
+        "name": name,
+        "scale": scale,
+        "command": f"python -m vae_lab.experiments {name}" + " --scale quick" * (scale == "quick"),
+        "binarized": "training images afresh at every use, test images once, by the seed",
+        "configuration": asdict(experiment),
+    }
