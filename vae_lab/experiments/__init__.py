@@ -28,7 +28,7 @@ EXPERIMENTS = {
         hidden=(200, 200),
         decoder_hidden=(200, 200),
         activation="tanh",
-        epochs=400,
+        epochs=80,
         samples=5000,  # as many as in print
         published=(86.76, "burda2016"),
     ),
