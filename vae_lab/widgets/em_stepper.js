@@ -174,7 +174,7 @@ function build(model, state) {
   const both = button("Ten rounds", () => {
     for (let round = 0; round < 10; round++) ["E", "M"].forEach((name) => state.step(/** @type {"E" | "M"} */ (name)));
   });
-  const row = html("div", { class: "row" }, e, m, both), right = html("div", { class: "side" }, row, numbers.root, chart.root);
+  const row = html("div", { class: "controls" }, e, m, both), right = html("div", { class: "side" }, row, numbers.root, chart.root);
   const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), button("Put it back", state.back));
   const kinds = Array.from({ length: state.K }, (_, k) => `--kind-${k}: var(--class-${KINDS[k]})`).join("; ");
   const stage = html("div", { class: "stage" }, plane.root, right);

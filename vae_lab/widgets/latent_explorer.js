@@ -63,7 +63,7 @@ function build(model, latents) {
   const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
   const numbers = html("div", { class: "numbers" });
   const reset = html("button", { type: "button", click: () => latents.write({ ...model.get("start") }) }, "Put it back");
-  const choose = html("div", { class: "row" }, ...menus.map((m) => m.root));
+  const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
   const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];
   const right = html("div", {}, html("div", { class: "caption" }, "the decoder’s image"), image.canvas, numbers);
   const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), reset);

@@ -7,7 +7,7 @@ import { draggable, html, oncePerFrame, short, svg, watch, written } from "./ui.
 
 const REACH = 4, WIDTH = 312, UNIT = WIDTH / (2 * REACH); // z from −REACH to REACH, in pixels
 const TOP = 116, BASE = 236, PEAK = 78, FLOOR = BASE + 58; // of f's band, of the axis, of the density, of all
-const CLOUD = { width: 246, row: 44, group: 146, left: 48 };
+const CLOUD = { width: 170, row: 44, group: 146, left: 48 };
 const PARAMETERS = ["μ", "σ"], WAYS = /** @type {("score" | "path")[]} */ (["score", "path"]);
 const TRAITS = ["mu", "sigma", "objective", "which", "baseline"];
 
@@ -167,7 +167,7 @@ function makeButtons(state, model) {
   const kinds = Object.keys(OBJECTIVES).map((name) => button(name, () => state.write({ objective: name })));
   const other = button("another ε", () => state.write({ which: (state.read().which + 1) % state.noise.length }));
   const baseline = button("baseline", () => state.write({ baseline: !state.read().baseline }));
-  const root = html("div", { class: "row" }, html("span", { class: "what" }, "f:"), ...kinds, other, baseline);
+  const root = html("div", { class: "controls" }, html("span", { class: "what" }, "f:"), ...kinds, other, baseline);
   const update = () => {
     kinds.forEach((kind) => kind.setAttribute("aria-pressed", String(kind.textContent === model.get("objective"))));
     baseline.setAttribute("aria-pressed", String(state.read().baseline));
