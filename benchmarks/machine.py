@@ -26,13 +26,17 @@ def seconds(call: Callable[[], object], *, at_least: float = 0.2) -> float:
 def matmul_rate(dtype: torch.dtype, device: torch.device | str, *, at_least: float = 0.2) -> float:
     """Floating-point operations a second in a product of square matrices: the best of a few sizes.
 
-    A product of (n, n) matrices counts 2 n³ operations: a multiplication and an addition each.
+    A product of (n, n) matrices counts 2 n³ operations: a multiplication and an addition each. The first
+    factor is transposed, as in the gradient of a layer's weights: where a processor has no instructions
+    for 16 bits, this order is ten times faster than the plain one, or more.
     """
     device, rates = torch.device(device), []
     for n in SIDES[device.type]:
         a, b = torch.randn(2, n, n, device=device).to(dtype)
         out = torch.empty_like(a)
-        rates.append(2 * n**3 / seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), at_least=at_least))
+        rates.append(
+            2 * n**3 / seconds(lambda a=a, b=b, out=out: torch.mm(a.T, b, out=out), at_least=at_least)
+        )
     return max(rates)
 
 

@@ -1,4 +1,4 @@
-"""The committed chapters: executed, light, clean, listed; and true on MNIST as well, where it is at hand."""
+"""The committed chapters: executed, light, clean, listed."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,6 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from nbclient import NotebookClient
-
-from vae_lab.data import root
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("[!.]*.ipynb"))
@@ -75,14 +72,3 @@ def test_the_repository_has_one_address():
     for path in [*NOTEBOOKS, ROOT / "pyproject.toml", ROOT / "CITATION.cff"]:
         found = set(re.findall(r"https://github\.com/[\w-]+/vae-lab", path.read_text("utf8")))
         assert found == {address}, path.name
-
-
-@pytest.mark.slow
-@pytest.mark.mnist
-@each_notebook
-def test_runs_on_mnist(path, monkeypatch):
-    """Every claim of a chapter holds on MNIST too."""
-    monkeypatch.setenv("VAE_LAB_DATASET", "mnist")
-    monkeypatch.setenv("VAE_LAB_DATA", str(root().resolve()))  # the kernel runs in another folder
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}).execute()
