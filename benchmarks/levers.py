@@ -44,7 +44,7 @@ class Setting:
     beta_2: float = 0.98
     compiled: bool = False
     validated: bool = False
-    binarized: bool = False  # torch's check refuses grey pixels under a Bernoulli
+    binarized: bool = False  # torch's check refuses gray pixels under a Bernoulli
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 python -m benchmarks.time_to_elbo [--repetitions 5] [--out FOLDER] [--quick]
 
 The reference follows the protocol of PyTorch's public VAE example: 784-400-20, `DataLoader` with
-`ToTensor`, batches of 128, Adam at 1e-3, grey pixels through the Bernoulli. Both are measured on the
+`ToTensor`, batches of 128, Adam at 1e-3, gray pixels through the Bernoulli. Both are measured on the
 same test set, off the clock, and run in turn.
 """
 

@@ -119,9 +119,10 @@ NAMELESS = """[...document.querySelectorAll('article :is(img, canvas, svg.figure
   .filter((e) => !(e.alt || e.getAttribute('aria-label'))?.trim()).map((e) => e.outerHTML.slice(0, 99))"""
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize(
-    ("scheme", "by"), [("light", "file"), ("dark", "http")], ids=["light-file", "dark-http"]
+@pytest.mark.parametrize(  # with those of test_page: every pair of size, scheme and origin
+    ("size", "scheme", "by"),
+    [(DESKTOP, "dark", "file"), (PHONE, "light", "http")],
+    ids=["desktop-dark-file", "phone-light-http"],
 )
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_every_slider_moves_its_picture(visit, name, size, scheme, by, capsys):

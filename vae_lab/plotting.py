@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 # One color, one meaning, throughout the book (Okabe & Ito's palette, darkened to be read as text).
 Q, P, PRIOR, KL, REC = "#0072B2", "#C4500A", "#6e7781", "#8F4A8B", "#00795C"
 INK, MUTED, LINE = "#24292f", "#8c959f", "#d0d7de"
-# Ten classes: told apart by lightness as well as hue (Paul Tol's muted scheme and a grey).
+# Ten classes: told apart by lightness as well as hue (Paul Tol's muted scheme and a gray).
 CLASSES = (
     "#332288",
     "#88CCEE",

@@ -1,6 +1,6 @@
 // A Gaussian to lay over a posterior by hand, and the bound it reaches.
 import { bound, logEvidence } from "./quadrature.js";
-import { asView, draggable, html, oncePerFrame, short, svg, watch, written } from "./ui.js";
+import { asView, draggable, html, mount, short, svg, written } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {import("./quadrature.js").Gaussian} Gaussian */
@@ -182,20 +182,12 @@ function render({ model, el }) {
   const root = html("div", { class: "vae-widget vae-bound" }, stage, html("div", { class: "presets" }, ...presets), foot);
 
   function draw() {
-    const began = performance.now(), terms = bound(grid, evidence, q.read());
-    root.dataset.ms = (performance.now() - began).toFixed(2);
+    const terms = bound(grid, evidence, q.read());
     plane.update();
     bar.update(terms.kl);
     numbers.update(terms);
   }
-  const { ask, stop } = oncePerFrame(draw), end = watch(model, TRAITS, ask);
-  draw();
-  el.append(root);
-  return () => {
-    end();
-    stop();
-    root.remove();
-  };
+  return mount(model, el, root, TRAITS, draw);
 }
 
 export default { render };

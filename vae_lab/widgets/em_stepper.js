@@ -1,6 +1,6 @@
 // EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
 import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
-import { draggable, html, oncePerFrame, short, svg, watch, written } from "./ui.js";
+import { draggable, html, mount, short, svg, written } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {[string, number, number]} Entry */
@@ -191,15 +191,8 @@ function build(model, state) {
 
 /** @param {{model: Model, el: HTMLElement}} view */
 function render({ model, el }) {
-  const { root, draw } = build(model, stateOf(model)), { ask, stop } = oncePerFrame(draw);
-  const end = watch(model, ["parameters", "source", "trace"], ask);
-  draw();
-  el.append(root);
-  return () => {
-    end();
-    stop();
-    root.remove();
-  };
+  const { root, draw } = build(model, stateOf(model));
+  return mount(model, el, root, ["parameters", "source", "trace"], draw);
 }
 
 export default { render };

@@ -1,7 +1,7 @@
 // The weight β of the KL as one slider, and four views that move with it: images and their reconstructions,
 // samples, the cloud of codes, the point on the rate–distortion curve.
 import { decode, halves } from "./decoder.js";
-import { asView, draggable, html, oncePerFrame, pixelCanvas, short, svg, watch, written } from "./ui.js";
+import { asView, draggable, html, mount, pixelCanvas, short, svg, written } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof weightOf>} Weight */
@@ -43,7 +43,7 @@ function weightOf(model) {
   return { ends, read, at, write, place: () => placeOf(read(), ends), t: () => 2 * placeOf(read(), trained) - 1 };
 }
 
-/** A sheet of images on one canvas: grey as white on black in every theme, color as it is.
+/** A sheet of images on one canvas: gray as white on black in every theme, color as it is.
  * @param {number[]} shape @param {number} columns @param {number} rows */
 function makeSheet([channels, height, width], columns, rows) {
   const across = columns * (width + GAP) - GAP, down = rows * (height + GAP) - GAP, area = width * height;
@@ -197,21 +197,13 @@ function render({ model, el }) {
   const root = html("div", { class: "vae-widget vae-kl-explorer" }, stage, html("div", { class: "foot" }, html("span", {}, model.get("hint")), back));
 
   function draw() {
-    const began = performance.now(), [rate, distortion] = between(curve, weight.place(), point);
+    const [rate, distortion] = between(curve, weight.place(), point);
     pictures.update();
     cloud.update();
     chart.update(rate, distortion);
     numbers.update(weight.read(), rate, distortion);
-    root.dataset.ms = (performance.now() - began).toFixed(2);
   }
-  const { ask, stop } = oncePerFrame(draw), end = watch(model, ["beta"], ask);
-  draw();
-  el.append(root);
-  return () => {
-    end();
-    stop();
-    root.remove();
-  };
+  return mount(model, el, root, ["beta"], draw);
 }
 
 export default { render };

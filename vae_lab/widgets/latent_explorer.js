@@ -18,7 +18,7 @@ function decoderOf(model) {
   return /** @type {Decoder} */ (decoders.get(weights));
 }
 
-/** The decoded image: grey as white on black in every theme, color as it is.
+/** The decoded image: gray as white on black in every theme, color as it is.
  * @param {Model} model */
 function makeImage(model) {
   const [channels, height, width] = model.get("shape"), decoder = decoderOf(model), area = width * height;

@@ -1,6 +1,6 @@
 // One draw z = μ + σε on a density to drag, the slope it feels, and two clouds of gradient estimates.
 import { OBJECTIVES, gradients, spread } from "./gradients.js";
-import { draggable, html, oncePerFrame, short, svg, watch, written } from "./ui.js";
+import { draggable, html, mount, short, svg, written } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof stateOf>} State */
@@ -194,14 +194,7 @@ function render({ model, el }) {
     clouds.forEach((cloud, k) => cloud.update({ score: found.score[k], path: found.path[k] }, exact[k], which));
     chart.setAttribute("aria-label", `Gradients in μ: exact ${short(exact[0])}, spread by the score ${short(sds[0])}, by the path ${short(sds[1])}`);
   }
-  const { ask, stop } = oncePerFrame(draw), end = watch(model, TRAITS, ask);
-  draw();
-  el.append(root);
-  return () => {
-    end();
-    stop();
-    root.remove();
-  };
+  return mount(model, el, root, TRAITS, draw);
 }
 
 export default { render };

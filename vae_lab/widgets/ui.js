@@ -71,6 +71,25 @@ export function watch(model, traits, listener) {
   return () => traits.forEach((name) => model.off(`change:${name}`, listener));
 }
 
+/** Put a widget's `root` on the page, drawn, and draw it anew in the frame after one of its traits changes; it
+ * carries the milliseconds of the last drawing as data-ms. Returns what takes it away.
+ * @param {Model} model @param {HTMLElement} el @param {HTMLElement | SVGElement} root @param {string[]} traits @param {() => void} draw */
+export function mount(model, el, root, traits, draw) {
+  const timed = () => {
+    const began = performance.now();
+    draw();
+    root.dataset.ms = (performance.now() - began).toFixed(2);
+  };
+  const { ask, stop } = oncePerFrame(timed), end = watch(model, traits, ask);
+  timed();
+  el.append(root);
+  return () => {
+    end();
+    stop();
+    root.remove();
+  };
+}
+
 /** Follow a pointer over `pad` from press to release: `move` gets its place in `box`, in [0, 1]² when inside.
  * @param {SVGElement} pad @param {SVGElement} box @param {(across: number, down: number) => void} move */
 export function draggable(pad, box, move) {
