@@ -61,7 +61,7 @@ def test_frechet_distance_is_zero_on_itself_and_sees_no_rotation():
     ("a", "b", "says"),
     [
         (torch.zeros(5, 3), torch.zeros(5, 4), r"\(5, 3\) and \(5, 4\); take both from the same layer"),
-        (torch.zeros(1, 3), torch.zeros(5, 3), "at least two rows"),
+        (torch.zeros(1, 3), torch.zeros(5, 3), "at least 2 rows"),
         (torch.zeros(5, 3), torch.full((5, 3), torch.nan), "not finite"),
     ],
 )

@@ -26,7 +26,7 @@ class DoubleImages(Images):
 
 
 def vectors(n: int, *, seed: int = 0) -> Images:
-    """Grey images of 2×3 random pixels."""
+    """Gray images of 2×3 random pixels."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (n, *SHAPE), generator=generator, dtype=torch.uint8)
     return DoubleImages(pixels, torch.zeros(n, dtype=torch.int64))

@@ -32,6 +32,25 @@ def test_the_same_factors_draw_the_same_face_alone_or_among_others():
     assert not torch.equal(factors, draw_factors(40, seed=4))
 
 
+def test_the_number_of_threads_changes_nothing():
+    factors = draw_factors(200, seed=5)
+    alone = draw(factors, side=24)
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        assert torch.equal(draw(factors, side=24), alone)
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("side", [8, 31, 64])
+def test_nothing_is_cut_off_where_only_a_part_is_painted(side, monkeypatch):
+    """Each shape on its own rectangle of pixels, against each on all of them, factors at their extremes."""
+    factors = draw_factors(96, seed=6).round()
+    parts = draw(factors, side=side).int()
+    monkeypatch.setattr(_Painter, "_part", lambda painter, paint, *_: paint(painter))
+    assert (parts - draw(factors, side=side).int()).abs().max() <= 1  # a level, by rounding
+
+
 @pytest.mark.parametrize("species", range(3))
 def test_tilt_and_light_from_the_other_side_mirror_the_face(species):
     left = draw(face(species, tilt=0.2, light=0.9), side=48).int()
@@ -66,6 +85,12 @@ def test_the_covered_area_is_that_of_the_shape():
     painter.paint(painter.ellipse(painter.x, painter.y, 0.5, 0.3), torch.ones(1, 3, 1, 1))
     area = painter.canvas[0, 0].sum().item() * (2 / 128) ** 2
     assert area == pytest.approx(math.pi * 0.5 * 0.3, rel=5e-3)
+
+
+def test_the_middle_of_an_ellipse_is_inside():
+    painter = _Painter(face()[:, 1:], "dog", 16)
+    inside = painter.ellipse(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), 0.3, 0.2)
+    assert inside.item() == pytest.approx(-0.3, rel=1e-3)
 
 
 def test_factors_fill_their_ranges():

@@ -1,0 +1,84 @@
+"""Which coordinate of a code knows which factor of the image."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class InformationGap(NamedTuple):
+    """Mutual information of every coordinate with every factor, and by how much the best one leads."""
+
+    information: Tensor  # (L, V) I(z_l; v) in nats
+    entropy: Tensor  # (V,) H(v) in nats: the most that any code can know
+
+    @property
+    def normalized(self) -> Tensor:
+        """I(z_l; v) / H(v), (L, V), from 0 to 1: the part of a factor that one coordinate tells."""
+        return self.information / self.entropy
+
+    @property
+    def gap(self) -> Tensor:
+        """The largest minus the second largest of each column of `normalized`, (V,)."""
+        best = torch.cat([self.normalized, torch.zeros_like(self.entropy)[None]]).topk(2, 0).values
+        return best[0] - best[1]
+
+    @property
+    def value(self) -> float:
+        """The mutual information gap, MIG: the mean of `gap` over the factors."""
+        return self.gap.mean().item()
+
+
+def mutual_information_gap(codes: Tensor, factors: Tensor, *, bins: int = 20) -> InformationGap:
+    """(I(z_(1); v) − I(z_(2); v)) / H(v), the best coordinate's lead at telling v (Chen et al. 2018, § 4).
+
+    Each coordinate and each factor is cut into `bins` of equally many rows, and the mutual information is
+    that of the bins. A column of at most `bins` values, a species say, is taken as it is.
+
+    codes : (N, L), *drawn* from q(z|x), z = `model.encode(x).sample()`. Not its means: bins of equally many
+        see order, not scale, and the mean of an inactive coordinate can be in the order of a factor, by a
+        thousandth of the noise that hides it. A coordinate that is constant knows nothing.
+    factors : (N, V), numbers
+    bins : more tell finer, and need more rows: where z_l knows nothing, I is not 0 but on average
+        (bins − 1)² / 2N nats
+
+    Raises `ValueError` for codes and factors that do not match, are not finite, fewer rows than `bins`, or a
+    factor that is constant.
+    """
+    _require_comparable(codes, factors, bins)
+    z, v = ([_binned(column, bins) for column in columns.detach().cpu().T] for columns in (codes, factors))
+    counts = torch.stack([torch.bincount(i * bins + j, minlength=bins**2) for i in z for j in v])
+    joint = counts.view(len(z), len(v), bins, bins) / counts[0].sum().double()  # (L, V, bin of z, bin of v)
+    entropy = _entropy(joint[0].sum(-2))  # (V,)
+    if (entropy == 0).any():
+        raise ValueError("a factor is the same in every row; leave it out")
+    information = _entropy(joint.sum(-1)) + entropy - _entropy(joint.flatten(2))
+    return InformationGap(information.clamp(min=0), entropy)
+
+
+def _require_comparable(codes: Tensor, factors: Tensor, bins: int) -> None:
+    """Raise `ValueError` unless these are numbers of the same rows, and enough of them for the bins."""
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
+        raise ValueError(
+            f"expected codes (N, L) and factors (N, V) of the same N images, got {tuple(codes.shape)} and "
+            f"{tuple(factors.shape)}"
+        )
+    if not 2 <= bins <= len(codes):
+        raise ValueError(f"expected from 2 bins to as many as rows, got {bins=} for {len(codes)} rows")
+    if not (codes.isfinite().all() and factors.isfinite().all()):
+        raise ValueError("some codes or factors are not finite; look at the model before judging it")
+
+
+def _binned(column: Tensor, bins: int) -> Tensor:
+    """The place of each number's bin, (N,) of int64; equal numbers are in the same bin."""
+    values, place = column.unique(return_inverse=True)
+    if len(values) <= bins:
+        return place
+    ordered = column.sort().values
+    edges = ordered[torch.arange(1, bins) * len(column) // bins]
+    return torch.searchsorted(edges, column.contiguous(), right=True)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """−Σ p log p over the last axis, in nats."""
+    return torch.special.entr(p).sum(-1)

@@ -1,0 +1,86 @@
+"""Distances between two sets of features: between fitted Gaussians, and by a kernel."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+AT_ONCE = 1000  # rows compared with all others together
+
+
+class KernelDistance(NamedTuple):
+    """A squared distance and its standard error, in units of the kernel."""
+
+    value: float  # unbiased, so below zero about as often as above where both sets are alike
+    error: float  # of the value, over new features a and b: by the jackknife
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½) of Gaussians fitted to features a (N, F) and b (M, F).
+
+    The squared Wasserstein-2 distance of the two Gaussians (Dowson & Landau 1982); over features of an
+    Inception network it is the FID (Heusel et al. 2017). Zero for equal means and covariances, never
+    negative, in squared units of a feature. Few rows bias it upward: compare only equal N, and equal M.
+
+    Raises `ValueError` for features that do not match, fewer than two rows, or numbers that are not finite.
+    """
+    a, b = comparable(a, b, at_least=2)
+    # Σ = RᵀR, so the eigenvalues of Σ_a Σ_b are the squared singular values of R_a R_bᵀ: no matrix root.
+    R_a, R_b = (
+        torch.linalg.qr((rows - rows.mean(0)) / (len(rows) - 1) ** 0.5, mode="r").R for rows in (a, b)
+    )
+    overlap = torch.linalg.svdvals(R_a @ R_b.T).sum()
+    spread = R_a.square().sum() + R_b.square().sum() - 2 * overlap
+    return max(0.0, ((a.mean(0) - b.mean(0)).square().sum() + spread).item())
+
+
+@torch.no_grad()
+def kernel_distance(a: Tensor, b: Tensor, *, at_once: int = AT_ONCE) -> KernelDistance:
+    """mean k(a, a′) + mean k(b, b′) − 2 mean k(a, b) over all pairs of rows, none with itself.
+
+    The kernel is k(x, y) = (xᵀy/F + 1)³. The three means estimate, without bias whatever N and M, the squared
+    maximum mean discrepancy (Gretton et al. 2012, lemma 6); over features of an Inception network it is the
+    kernel Inception distance, KID (Bińkowski et al. 2018). To average it over random subsets, as papers do
+    to save memory, estimates the same number: `subsample` does it.
+
+    a : features (N, F); b : features (M, F) of the same layer
+    at_once : rows to compare with all others at a time; the result depends on it only by rounding
+
+    The error is the jackknife's, which leaves each row out once; where both sets are alike it is too large.
+
+    Raises `ValueError` for features that do not match, fewer than three rows, or numbers that are not finite.
+    """
+    a, b = comparable(a, b, at_least=3)
+    aa = _kernel_sums(a, a, at_once) - (a.square().mean(1) + 1) ** 3  # (N,), without k(a, a) itself
+    bb = _kernel_sums(b, b, at_once) - (b.square().mean(1) + 1) ** 3  # (M,)
+    ab, ba = _kernel_sums(a, b, at_once), _kernel_sums(b, a, at_once)  # (N,), (M,)
+    n, m = len(a), len(b)
+    whole = _mmd(aa.sum(), bb.sum(), ab.sum(), n, m)
+    without_a = _mmd(aa.sum() - 2 * aa, bb.sum(), ab.sum() - ab, n - 1, m)  # (N,)
+    without_b = _mmd(aa.sum(), bb.sum() - 2 * bb, ab.sum() - ba, n, m - 1)  # (M,)
+    variance = sum((len(left) - 1) * left.var(correction=0) for left in (without_a, without_b))
+    return KernelDistance(whole.item(), variance.sqrt().item())
+
+
+def comparable(a: Tensor, b: Tensor, *, at_least: int) -> tuple[Tensor, Tensor]:
+    """Features (N, F) and (M, F) in float64 on the CPU (MPS has none); refuses what cannot be compared."""
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < at_least:
+        raise ValueError(
+            f"expected features (N, F) and (M, F), at least {at_least} rows each, got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; take both from the same layer"
+        )
+    a, b = (features.detach().cpu().double() for features in (a, b))
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise ValueError("some features are not finite; look at the images before judging them")
+    return a, b
+
+
+def _kernel_sums(rows: Tensor, others: Tensor, at_once: int) -> Tensor:
+    """Σ_j k(rows_i, others_j), one number a row."""
+    width = rows.shape[1]
+    return torch.cat([((part @ others.T / width + 1) ** 3).sum(1) for part in rows.split(at_once)])
+
+
+def _mmd(aa: Tensor, bb: Tensor, ab: Tensor, n: int, m: int) -> Tensor:
+    """The unbiased squared discrepancy from the sums of the kernel within and across."""
+    return aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m)
