@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_lab import afhq
+from vae_lab import afhq, caches
 from vae_lab.data import load
 from vae_lab.mnist import DataError
 
@@ -20,8 +20,10 @@ def save(path, color, size=(40, 30), noise=0):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Ten cats, three dogs and two wild animals, of one color each; no part to test on."""
+def folder(tmp_path, monkeypatch):
+    """Ten cats, three dogs and two wild animals, of one color each; no part to test on, nothing at home."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    caches._say.cache_clear()
     for species, count, color in (("cat", 10, 100), ("dog", 3, 150), ("wild", 2, 200)):
         for i in range(count):
             save(tmp_path / "afhq" / "train" / species / f"{species}_{i:02}.png", color + i, noise=20)
@@ -105,14 +107,52 @@ def test_an_empty_folder_says_what_to_put_there(tmp_path):
         afhq.read("afhq", tmp_path, side=3)
 
 
-def test_a_disk_that_cannot_keep_the_cache_stops_nothing(folder, monkeypatch, capsys):
+def decoded_again(monkeypatch):
+    monkeypatch.setattr(afhq, "_read_one", lambda *_: pytest.fail("decoded again"))
+
+
+def test_a_folder_that_is_read_only_is_left_alone(folder, tmp_path, monkeypatch, capsys):
+    """As a course's shared folder is, and also for root, whom its mode would not stop."""
+    (folder / "afhq").chmod(0o555)
+    try:
+        first = afhq.read("afhq", folder, side=8)
+        assert sorted(path.name for path in (folder / "afhq").iterdir()) == ["train"]
+        told = capsys.readouterr().out
+        assert told.count("\n") == 1 and f"{folder / 'afhq' / '.cache'} (marked read-only)" in told
+        home = tmp_path / "home/.cache/vae_lab/afhq/.cache"
+        assert f"kept in {home} instead" in told and len(list(home.iterdir())) == 2
+        decoded_again(monkeypatch)
+        for (a, b), (c, d) in zip(first, afhq.read("afhq", folder, side=8), strict=True):
+            assert torch.equal(a, c) and torch.equal(b, d)
+        assert capsys.readouterr().out == ""
+    finally:
+        (folder / "afhq").chmod(0o755)
+
+
+def test_a_cache_that_comes_with_a_read_only_folder_is_used(folder, monkeypatch):
+    afhq.read("afhq", folder, side=8)
+    (folder / "afhq").chmod(0o555)
+    decoded_again(monkeypatch)
+    try:
+        assert len(afhq.read("afhq", folder, side=8)[0][0]) == 13
+    finally:
+        (folder / "afhq").chmod(0o755)
+
+
+def test_a_disk_that_cannot_keep_the_cache_stops_nothing(folder, tmp_path, monkeypatch, capsys):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(afhq.os, "replace", full)
+    monkeypatch.setattr(caches.os, "replace", full)
     assert len(afhq.read("afhq-cat", folder, side=8)[0][0]) == 9
-    assert "No space left on device" in capsys.readouterr().out
-    assert list((folder / "afhq" / ".cache").iterdir()) == []
+    told = capsys.readouterr().out
+    assert (
+        told.count("No space left on device") == 2 and told.count("\n") == 1 and "read anew next time" in told
+    )
+    assert [
+        *(folder / "afhq/.cache").iterdir(),
+        *(tmp_path / "home/.cache/vae_lab/afhq/.cache").iterdir(),
+    ] == []
 
 
 def test_load_knows_it_by_name(folder, monkeypatch):
@@ -120,3 +160,10 @@ def test_load_knows_it_by_name(folder, monkeypatch):
     cats = load("afhq-cat", side=16)
     assert cats.name == "afhq-cat" and cats.train.shape == (3, 16, 16) and len(cats.test) == 1
     assert set(load("afhq", side=8).train.labels.tolist()) == {0, 1, 2}
+
+
+def test_load_leaves_out_broken_pictures_when_asked(folder):
+    (folder / "afhq/train/cat/cat_05.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"1 of 9 pictures .*cat_05\.png"):
+        load("afhq-cat", side=8, folder=folder)
+    assert len(load("afhq-cat", side=8, folder=folder, skip_broken=True).train) == 8

@@ -2,11 +2,15 @@
 
 The folder has the usual layout, afhq/train/cat/*.jpg, and likewise dog and wild; a part to test on is called
 test or val. Where there is none, every tenth picture to train on is held out.
+
+    python -m vae_lab.afhq --fetch                # version 1 from Kaggle, 0.7 GB
+    python -m vae_lab.afhq --fetch archive.zip    # from a zip that you have, or from its https address
+    python -m vae_lab.afhq                        # what is there
 """
 
 import hashlib
 import os
-import tempfile
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lab import archives, caches
 from vae_lab.mnist import DataError
 
 SPECIES = ("cat", "dog", "wild")
 NAMES = ("afhq", *(f"afhq-{species}" for species in SPECIES))
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 HELD_OUT = 10  # one picture in so many, where there is no part to test on
 
 
@@ -28,7 +32,8 @@ def read(
     """[(pixels, labels) to train on, and to test on] of "afhq" or of one species, "afhq-cat".
 
     folder : where the folder afhq is. Pictures are cropped to their middle square and resized with
-        Pillow's Lanczos filter; the result is kept in afhq/.cache, and made anew when a picture changes
+        Pillow's Lanczos filter; the result is kept in afhq/.cache, or in ~/.cache/vae_lab if that cannot be
+        written, and made anew when a picture changes
     skip_broken : leave pictures out that cannot be read, and say which, in place of refusing them all
 
     pixels : uint8 of shape (N, 3, side, side); labels : int64 of shape (N,), the place in `SPECIES`
@@ -39,7 +44,7 @@ def read(
         raise ValueError(f"a face needs at least 8 pixels a side, got {side}")
     wanted = SPECIES if name == "afhq" else (name.removeprefix("afhq-"),)
     train, test = _pictures(folder / "afhq", wanted)
-    return [_resized(part, folder / "afhq" / ".cache", side, skip_broken) for part in (train, test)]
+    return [_resized(part, folder / "afhq", side, skip_broken) for part in (train, test)]
 
 
 def _pictures(root: Path, wanted: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
@@ -48,28 +53,26 @@ def _pictures(root: Path, wanted: tuple[str, ...]) -> tuple[list[Path], list[Pat
     test = _listed(root, ("test", "val"), wanted)
     if not train:
         raise DataError(
-            f"no pictures in {root / 'train' / wanted[0]}; put AFHQ there, in its usual layout "
-            '(afhq/train/cat/*.jpg), or use the drawn faces: load("toy-faces")'
+            f"no pictures in {root / 'train' / wanted[0]}; fetch them (python -m vae_lab.afhq --fetch), put "
+            'AFHQ there in its usual layout (afhq/train/cat/*.jpg), or use the drawn faces: load("toy-faces")'
         )
     return (train, test) if test else ([p for i, p in enumerate(train) if i % HELD_OUT], train[::HELD_OUT])
 
 
 def _listed(root: Path, parts: tuple[str, ...], wanted: tuple[str, ...]) -> list[Path]:
     found = [path for part in parts for species in wanted for path in (root / part / species).glob("*")]
-    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in found if path.suffix.lower() in archives.PICTURES)
 
 
-def _resized(paths: list[Path], cache: Path, side: int, skip_broken: bool) -> tuple[Tensor, Tensor]:
+def _resized(paths: list[Path], root: Path, side: int, skip_broken: bool) -> tuple[Tensor, Tensor]:
     """Pixels and labels of the pictures, from the cache if it holds just these."""
     key = hashlib.sha256(f"{side} {skip_broken}".encode())
     for path in paths:
         about = path.stat()
         key.update(f"{path.parent.name}/{path.name} {about.st_size} {about.st_mtime_ns}".encode())
-    kept = cache / f"{side}-{key.hexdigest()[:16]}.safetensors"
-    content = _from_cache(kept)
-    if content is None:
-        content = _read_all(paths, side, skip_broken)
-        _to_cache(kept, content)
+    folders = (root / ".cache", Path("~/.cache/vae_lab/afhq/.cache").expanduser())
+    name = f"{side}-{key.hexdigest()[:16]}"
+    content = caches.kept(name, folders, lambda: _read_all(paths, side, skip_broken))
     return content["pixels"], content["labels"]
 
 
@@ -111,38 +114,7 @@ def _read_one(path: Path, side: int) -> np.ndarray | None:
         return None
 
 
-def _from_cache(path: Path) -> dict[str, Tensor] | None:
-    """What the cache holds, or None if that is nothing, or damaged."""
-    from safetensors import SafetensorError, safe_open
+if __name__ == "__main__":
+    from vae_lab import fetching
 
-    try:
-        with safe_open(path, "pt") as file:
-            content = {name: file.get_tensor(name) for name in ("pixels", "labels")}
-            told = file.metadata()["sha256"]
-    except (OSError, SafetensorError, KeyError, TypeError):
-        return None
-    return content if told == _digest(content) else None
-
-
-def _to_cache(path: Path, content: dict[str, Tensor]) -> None:
-    """Keep it for the next time, whole or not at all; a disk that cannot is no reason to stop."""
-    from safetensors.torch import save
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as aside:
-            part = Path(aside) / path.name
-            part.write_bytes(save(content, {"sha256": _digest(content)}))
-            os.replace(part, path)
-    except OSError as error:
-        print(
-            f"Cannot keep the resized pictures in {path.parent} ({error.strerror}); "
-            "they are read anew next time."
-        )
-
-
-def _digest(content: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in ("pixels", "labels"):
-        digest.update(memoryview(content[name].numpy()))
-    return digest.hexdigest()
+    sys.exit(fetching.main())
