@@ -70,11 +70,11 @@ def test_digits_are_framed_like_mnist(digits):
 @pytest.mark.parametrize(
     ("pixels", "labels", "view", "words"),
     [
-        (torch.zeros(2, 1, 4, 4), torch.zeros(2), "grey", "must be uint8 .* got torch.float32"),
-        (blank(2, 4, 4), torch.zeros(2), "grey", r"got torch.uint8 of shape \(2, 4, 4\)"),
-        (blank(2, 1, 4, 4), torch.zeros(3), "grey", r"2 images and labels of shape \(3,\)"),
-        (blank(0, 1, 4, 4), torch.zeros(0), "grey", "at least one image"),
-        (blank(2, 1, 4, 4), torch.zeros(2), "gray", "unknown view 'gray'; choose one of grey"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2), "gray", "must be uint8 .* got torch.float32"),
+        (blank(2, 4, 4), torch.zeros(2), "gray", r"got torch.uint8 of shape \(2, 4, 4\)"),
+        (blank(2, 1, 4, 4), torch.zeros(3), "gray", r"2 images and labels of shape \(3,\)"),
+        (blank(0, 1, 4, 4), torch.zeros(0), "gray", "at least one image"),
+        (blank(2, 1, 4, 4), torch.zeros(2), "sepia", "unknown view 'sepia'; choose one of gray"),
     ],
 )
 def test_what_are_no_images_is_refused(pixels, labels, view, words):
@@ -82,7 +82,7 @@ def test_what_are_no_images_is_refused(pixels, labels, view, words):
         Images(pixels, labels, view)
 
 
-def test_grey_pixels_are_255ths():
+def test_gray_pixels_are_255ths():
     assert numbered(256).read().flatten().tolist() == pytest.approx([i / 255 for i in range(256)])
 
 
@@ -103,9 +103,9 @@ def test_dynamic_is_drawn_at_every_reading():
 
 
 @pytest.mark.parametrize("view", ["binarized", "dynamic"])
-def test_binary_pixels_have_the_grey_mean(view):
-    grey = Images(torch.full((100, 1, 20, 20), 77, dtype=torch.uint8), torch.zeros(100))
-    images = grey.dynamic() if view == "dynamic" else grey.binarized(generator())
+def test_binary_pixels_have_the_gray_mean(view):
+    gray = Images(torch.full((100, 1, 20, 20), 77, dtype=torch.uint8), torch.zeros(100))
+    images = gray.dynamic() if view == "dynamic" else gray.binarized(generator())
     p, n = 77 / 255, 100 * 20 * 20
     found = images.read(generator=generator()).mean().item()
     assert found == pytest.approx(p, abs=4 * (p * (1 - p) / n) ** 0.5)
@@ -207,7 +207,7 @@ def test_images_of_your_own_are_rounded_to_256_levels(kind, shape):
     images = data.from_floats(x, range(6))
     assert images.shape == (1, 4, 3) if len(shape) == 3 else (2, 4, 3)
     torch.testing.assert_close(images.read().view(shape), x.float(), atol=0.5001 / 255, rtol=0)
-    assert images.labels.tolist() == list(range(6)) and images.view == "grey"
+    assert images.labels.tolist() == list(range(6)) and images.view == "gray"
 
 
 def test_images_of_your_own_from_numpy_and_lists():

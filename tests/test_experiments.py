@@ -13,7 +13,7 @@ from safetensors import safe_open
 from vae_lab import __version__, data, experiments, records
 from vae_lab.checkpoints import load
 from vae_lab.data import Images
-from vae_lab.experiments import EXPERIMENTS, rate_distortion, run, single
+from vae_lab.experiments import EXPERIMENTS, rate_distortion, run, single, whole
 from vae_lab.experiments.__main__ import main
 from vae_lab.experiments.rate_distortion import RateDistortion
 from vae_lab.experiments.single import Single, build
@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_mnist, capsys, monkeypatch):
-    monkeypatch.setattr(single, "fit", _fail)
+    monkeypatch.setattr(whole, "fit", _fail)
     (tmp_path / "file").touch()
     assert main(["mnist-dense", "--scale", "quick", "--out", str(tmp_path / "file")]) == 1
     told = capsys.readouterr().err
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_m
 
 
 def test_a_quick_run_never_replaces_a_full_one(tmp_path, no_mnist, capsys, monkeypatch):
-    monkeypatch.setattr(single, "fit", _fail)
+    monkeypatch.setattr(whole, "fit", _fail)
     folder = tmp_path / "mnist-dense"
     folder.mkdir()
     (folder / "metrics.json").write_text('{"scale": "full"}')

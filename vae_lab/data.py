@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NAMES = ("digits", "mnist", "fashion-mnist", "toy-faces", "afhq", "afhq-cat", "afhq-dog", "afhq-wild")
-VIEWS = ("grey", "binarized", "dynamic")
+VIEWS = ("gray", "binarized", "dynamic", "mirrored")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -20,13 +20,14 @@ class Images:
 
     pixels : uint8 tensor of shape (N, C, H, W), 0 … 255, channel first
     labels : int64 tensor of shape (N,)
-    view : how pixels are read as numbers: "grey" x = pixel / 255; "binarized", pixels are 0 or 255;
-        "dynamic", every reading draws x ~ Bernoulli(pixel / 255) afresh
+    view : how pixels are read as numbers: "gray" x = pixel / 255; "binarized", pixels are 0 or 255;
+        "dynamic", every reading draws x ~ Bernoulli(pixel / 255) afresh; "mirrored", every reading turns each
+        image left to right with probability 1/2
     """
 
     pixels: Tensor
     labels: Tensor
-    view: str = "grey"
+    view: str = "gray"
 
     def __post_init__(self):
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
@@ -61,6 +62,9 @@ class Images:
     def read(self, index=slice(None), generator: torch.Generator | None = None) -> Tensor:
         """The images at `index` as float numbers in [0, 1], shape (B, C, H, W)."""
         x = self.pixels[index].float().div_(255)
+        if self.view == "mirrored":
+            turned = torch.rand(len(x), generator=generator, device=x.device) < 0.5
+            return torch.where(turned[:, None, None, None], x.flip(-1), x)
         return torch.bernoulli(x, generator=generator) if self.view == "dynamic" else x
 
     def binarized(self, generator: torch.Generator) -> "Images":
@@ -71,6 +75,10 @@ class Images:
     def dynamic(self) -> "Images":
         """Black-and-white images drawn afresh whenever they are read."""
         return replace(self, view="dynamic")
+
+    def mirrored(self) -> "Images":
+        """Each image or its mirror image, drawn afresh whenever it is read: a face turned is a face too."""
+        return replace(self, view="mirrored")
 
     def batches(
         self,
@@ -168,13 +176,15 @@ def load(
     side: int = 64,
     folder: Path | str | None = None,
     device: str | torch.device = "cpu",
+    skip_broken: bool = False,
 ) -> Dataset:
     """Load a data set by name, onto `device`.
 
     "digits" (1,797 handwritten digits at 28×28) and "toy-faces" (4,500 drawn animal faces in color, of `side`
     pixels a side, labeled by species) need no network. "mnist" and "fashion-mnist" are read from `folder`
     (default: `root()`), and downloaded into it if they are not there; "afhq", "afhq-cat", "afhq-dog" and
-    "afhq-wild" are read from pictures in it, resized to `side` (see `afhq.read`).
+    "afhq-wild" are read from pictures in it, resized to `side` (see `afhq.read`); with `skip_broken`, those
+    that cannot be read are named and left out.
 
     Raises `ValueError` for an unknown name, `mnist.DataError` for files that are damaged or cannot be had.
     """
@@ -187,7 +197,10 @@ def load(
     from vae_lab import afhq, mnist
 
     where = Path(folder or root())
-    train, test = mnist.read(name, where) if "mnist" in name else afhq.read(name, where, side=side)
+    if "mnist" in name:
+        train, test = mnist.read(name, where)
+    else:
+        train, test = afhq.read(name, where, side=side, skip_broken=skip_broken)
     return Dataset(name, Images(*train), Images(*test)).to(device)
 
 

@@ -6,7 +6,7 @@ images whose `log_prob` is one number of nats per image and whose `mean` is the 
 """
 
 from collections.abc import Callable
-from math import log
+from math import log, pi
 from typing import ClassVar
 
 import torch
@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as _Bernoulli
 from torch.distributions import Distribution, Independent, Normal, constraints
 
+from vae_lab.wavelets import haar, require_divisible, unhaar
+
 
 class Bernoulli(nn.Module):
     """Every pixel is a coin: log p(x|z) = Σ_d x_d log π_d + (1 − x_d) log(1 − π_d), π = sigmoid(raw).
 
-    A distribution over black and white. On grey pixels the same expression is a cross-entropy: useful as
+    A distribution over black and white. On gray pixels the same expression is a cross-entropy: useful as
     a loss, but no log-density, so its value cannot be compared with that of a density.
     """
 
@@ -116,3 +118,64 @@ class GaussianWithScales(nn.Module):
         mean, log_var = raw.chunk(2, dim=-event_dims)
         normal = Normal(mean, (log_var / 2).exp(), validate_args=False)
         return Independent(normal, event_dims, validate_args=False)
+
+
+class WaveletGaussian(nn.Module):
+    """x = mean(z) + noise whose standard deviation depends on its size: fine noise has another than coarse.
+
+    log p(x|z) = Σ_j [−‖r_j‖² / 2 s_j² − D_j log s_j − D_j/2 log 2π], r_j the part of x − mean at scale j by
+    Haar's wavelets (`wavelets.haar`). They are a rotation, so this is a density over pixels, in the same nats
+    as that of `Gaussian`, whose noise is the case of all s_j equal.
+
+    scale : every s_j at the start; they are learned
+    levels : how often the image is halved; there are levels + 1 of the s_j, the coarsest first
+    mean : as in `Gaussian`
+    """
+
+    def __init__(
+        self, scale: float = 0.1, *, levels: int = 4, mean: Callable[[Tensor], Tensor] = torch.sigmoid
+    ):
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"the scale of a Gaussian must be positive, got {scale}")
+        self.log_scales = nn.Parameter(torch.full((levels + 1,), log(scale)))
+        self.mean = mean
+
+    @property
+    def scales(self) -> Tensor:
+        """Standard deviation of a wavelet coefficient at each size, coarsest first, (levels + 1,)."""
+        return self.log_scales.exp()
+
+    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
+        if event_dims != 3:
+            raise ValueError(f"wavelets are for images, three axes each; got event_dims={event_dims}")
+        return _WaveletNormal(self.mean(raw), self.scales)
+
+
+class _WaveletNormal(Distribution):
+    """N(mean, Wᵀ diag(s²) W) for the rotation W of `wavelets.haar`; the event is an image (C, H, W)."""
+
+    arg_constraints: ClassVar = {}
+    has_rsample = True
+
+    def __init__(self, mean: Tensor, scales: Tensor):
+        require_divisible(mean.shape, len(scales) - 1)
+        self._mean, self._scales = mean, scales
+        super().__init__(mean.shape[:-3], mean.shape[-3:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._mean
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        residual, total = x - self._mean, 0
+        for part, scale in zip(haar(residual, len(self._scales) - 1), self._scales, strict=True):
+            numbers = part.flatten(residual.ndim - 3)  # (…, D_j)
+            constant = numbers.shape[-1] * (scale.log() + log(2 * pi) / 2)
+            total = total - numbers.square().sum(-1) / (2 * scale**2) - constant
+        return total
+
+    def rsample(self, sample_shape=()) -> Tensor:
+        noise = torch.randn(*sample_shape, *self._mean.shape, device=self._mean.device)
+        parts = haar(noise.to(self._mean.dtype), len(self._scales) - 1)  # a rotation of white noise is white
+        return self._mean + unhaar([p * s for p, s in zip(parts, self._scales, strict=True)])

@@ -1,7 +1,8 @@
 """What a recorded run leaves behind: its figures, a sheet of samples and its decoder, whole or not at all.
 
-`write` puts into a folder: metrics.json, every figure with what it takes to find it again; samples.png;
-decoder.safetensors, the decoder's weights in float16 with its architecture.
+`write` puts into a folder: metrics.json, every figure with what it takes to find it again; samples.png or, in
+color, samples.jpg; decoder.safetensors, the decoder's weights in float16 with its architecture; of faces also
+reconstructions and codes.safetensors, codes to start from.
 """
 
 import hashlib
@@ -90,14 +91,36 @@ def prior_means(model, n: int, *, seed: int = 0) -> Tensor:
 
 
 def sheet(x: Tensor, *, columns: int = 12) -> bytes:
-    """Grey images (N, 1, H, W) in rows, as a PNG in which a pixel is two wide and two high."""
-    from PIL import Image
+    """Gray images (N, 1, H, W) in rows, as a PNG in which a pixel is two wide and two high."""
+    return _picture(_grid(x, columns)[..., 0].repeat(2, 0).repeat(2, 1), "png", optimize=True)
+
+
+def color_sheet(x: Tensor, *, columns: int = 12) -> bytes:
+    """Color images (N, 3, H, W) in rows, as a JPEG that keeps what can be seen, in a fraction of a PNG."""
+    return _picture(_grid(x, columns), "jpeg", quality=92, subsampling=0, optimize=True)
+
+
+def _grid(x: Tensor, columns: int) -> np.ndarray:
+    """Images (N, C, H, W) side by side, uint8 of shape (H', W', 3)."""
     from torchvision.utils import make_grid
 
-    grid = make_grid(x, columns, padding=1)[0].mul(255).round().byte().numpy()
+    return make_grid(x, columns, padding=1).mul(255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _picture(pixels: np.ndarray, kind: str, **options) -> bytes:
+    """The file of a picture."""
+    from PIL import Image
+
     file = io.BytesIO()
-    Image.fromarray(grid.repeat(2, 0).repeat(2, 1)).save(file, "png", optimize=True)
+    Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()
+
+
+def codes_bytes(**codes: Tensor) -> bytes:
+    """Named tables of codes in float16, as a safetensors file; `safetensors.torch.load_file` reads them."""
+    from safetensors.torch import save
+
+    return save({name: table.detach().cpu().half().contiguous() for name, table in codes.items()})
 
 
 def as_json(record: dict) -> bytes:

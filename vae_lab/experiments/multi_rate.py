@@ -3,15 +3,18 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
+from vae_lab.experiments.sources import DIGITS, Source
+from vae_lab.experiments.whole import fit_whole
 from vae_lab.multirate import MultiRateVAE, multi_rate_elbo
 from vae_lab.nets import mlp_decoder, mlp_encoder
-from vae_lab.training import evaluate, fit
+from vae_lab.training import evaluate
 
 SHOWN = 12  # drawings for each weight on the sheet
 
@@ -25,6 +28,7 @@ class MultiRate:
     learning_rate : the highest of the one-cycle schedule
     """
 
+    source: ClassVar[Source] = DIGITS
     what: str
     latents: int
     hidden: tuple[int, ...]
@@ -44,7 +48,7 @@ class MultiRate:
         test = test.binarized(torch.Generator().manual_seed(0)).to(device)
         found, drawings = [], []
         for seed in self.seeds:
-            model = _trained(self, train, seed, folder)
+            model = _trained(self, train.dynamic(), seed, folder)
             for beta in self.betas:
                 terms = evaluate(model.at(beta), test, seed=seed)
                 found.append({"beta": beta, "seed": seed, "rate": terms.kl, "distortion": -terms.log_lik})
@@ -61,16 +65,12 @@ def _trained(e: MultiRate, train: Images, seed: int, folder: Path) -> MultiRateV
     encoder = mlp_encoder(train.shape, 2 * e.latents, hidden=e.hidden)
     decoder = mlp_decoder(e.latents, train.shape, hidden=e.hidden[::-1])
     model = MultiRateVAE(encoder, decoder, e.latents, betas=(e.betas[0], e.betas[-1]))
-    history = fit(
+    fit_whole(
         model.to(train.pixels.device),
         train,
         multi_rate_elbo,
-        epochs=e.epochs,
-        batch_size=e.batch_size,
-        learning_rate=e.learning_rate,
+        schedule=e,
         seed=seed,
         checkpoint=folder / f"checkpoint-{seed}.safetensors",
     )
-    if len(history) < e.epochs * (len(train) // e.batch_size):
-        raise KeyboardInterrupt
     return model.eval()

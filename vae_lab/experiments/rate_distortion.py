@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,12 +12,14 @@ from torch import Tensor
 from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
+from vae_lab.experiments.sources import DIGITS, Source
+from vae_lab.experiments.whole import fit_whole
 from vae_lab.information import active_units
 from vae_lab.metrics import Classifier, fit_classifier, frechet_distance, log_likelihood
 from vae_lab.models import VAE
 from vae_lab.nets import mlp_decoder, mlp_encoder
 from vae_lab.objectives import beta_elbo
-from vae_lab.training import evaluate, fit
+from vae_lab.training import evaluate
 
 SHOWN = 12  # drawings for each weight on the sheet
 
@@ -31,6 +34,7 @@ class RateDistortion:
     drawn : how many drawings, and test images, the Fréchet distance compares
     """
 
+    source: ClassVar[Source] = DIGITS
     what: str
     latents: int
     hidden: tuple[int, ...]
@@ -53,18 +57,18 @@ class RateDistortion:
     def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train each model, with a checkpoint in `folder`, and measure: what was found, and a sheet."""
         start, device = time.perf_counter(), train.pixels.device
-        judge = fit_classifier(replace(train, view="grey"), steps=self.judge_steps)
+        judge = fit_classifier(train, steps=self.judge_steps)
         seen = judge.features(test.to(device).first(self.drawn).read())
         binarized = test.binarized(torch.Generator().manual_seed(0)).to(device)
         found, drawings = [], []
         for seed in self.seeds:
             for beta in self.betas:
-                model = _trained(self, train, beta, seed, folder)
+                model = _trained(self, train.dynamic(), beta, seed, folder)
                 row = {"beta": beta, "seed": seed} | _measure(self, model, binarized, seed)
                 found.append(row | {"frechet": frechet_distance(_drawn(self, model, judge, seed), seen)})
                 if seed == self.seeds[0]:
                     drawings.append(records.prior_means(model, SHOWN, seed=seed))
-        floor = judge.features(replace(train, view="grey").first(len(seen)).read())
+        floor = judge.features(train.first(len(seen)).read())
         record = {
             "models": found,
             "judge": {"accuracy": _accuracy(judge, test.to(device)), "train": frechet_distance(floor, seen)},
@@ -79,18 +83,14 @@ def _trained(e: RateDistortion, train: Images, beta: float, seed: int, folder: P
     encoder = mlp_encoder(train.shape, 2 * e.latents, hidden=e.hidden)
     decoder = mlp_decoder(e.latents, train.shape, hidden=e.hidden[::-1])
     model = VAE(encoder, decoder, e.latents).to(train.pixels.device)
-    history = fit(
+    fit_whole(
         model,
         train,
         partial(beta_elbo, beta=beta),
-        epochs=e.epochs,
-        batch_size=e.batch_size,
-        learning_rate=e.learning_rate,
+        schedule=e,
         seed=seed,
         checkpoint=folder / f"checkpoint-{beta:g}-{seed}.safetensors",
     )
-    if len(history) < e.epochs * (len(train) // e.batch_size):
-        raise KeyboardInterrupt
     return model.eval()
 
 

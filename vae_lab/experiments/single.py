@@ -3,16 +3,20 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
+from vae_lab.experiments.figures import bound, seconds, sizes
+from vae_lab.experiments.sources import DIGITS, Source
+from vae_lab.experiments.whole import fit_whole
 from vae_lab.metrics import log_likelihood
 from vae_lab.models import VAE
-from vae_lab.nets import Shape, conv_encoder, mlp_encoder, parameter_count
-from vae_lab.training import History, evaluate, fit
+from vae_lab.nets import Shape, conv_encoder, mlp_encoder
+from vae_lab.training import History, evaluate
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Single:
     published : −log p(x) in nats of the same model in print, and where
     """
 
+    source: ClassVar[Source] = DIGITS
     what: str
     latents: int
     hidden: tuple[int, ...] = ()
@@ -49,7 +54,7 @@ class Single:
         test = test.binarized(torch.Generator().manual_seed(self.seed)).to(train.pixels.device)
         seed_all(self.seed)
         model = build(self, train.shape).to(train.pixels.device)
-        history = _train(model, train, test, self, folder / "checkpoint.safetensors")
+        history = _train(model, train.dynamic(), test, self, folder / "checkpoint.safetensors")
         return _measure(model, test, self, history), _files(model, self)
 
 
@@ -64,11 +69,6 @@ def build(experiment: Single, shape: Shape) -> VAE:
     return VAE(encoder, records.build_decoder(**_architecture(e, shape)), e.latents)
 
 
-def bound(terms) -> dict:
-    """The mean terms of an ELBO as figures of a record, in nats an image."""
-    return {"negative_elbo": terms.kl - terms.log_lik, "log_lik": terms.log_lik, "kl": terms.kl}
-
-
 def _architecture(experiment: Single, shape: Shape) -> dict:
     """The decoder in plain numbers."""
     e = experiment
@@ -78,20 +78,15 @@ def _architecture(experiment: Single, shape: Shape) -> dict:
 
 def _train(model: VAE, train: Images, test: Images, experiment: Single, checkpoint: Path) -> History:
     e = experiment
-    history = fit(
+    return fit_whole(
         model,
         train,
-        epochs=e.epochs,
-        batch_size=e.batch_size,
-        learning_rate=e.learning_rate,
+        schedule=e,
         seed=e.seed,
         test=test,
         checkpoint=checkpoint,
         precision=e.precision,
     )
-    if len(history) < e.epochs * (len(train) // e.batch_size):
-        raise KeyboardInterrupt
-    return history
 
 
 def _measure(model: VAE, test: Images, experiment: Single, history: History) -> dict:
@@ -100,7 +95,7 @@ def _measure(model: VAE, test: Images, experiment: Single, history: History) -> 
     terms, part = evaluate(model, test, seed=experiment.seed), test.first(experiment.measured)
     log_p = log_likelihood(model, part, samples=experiment.samples, seed=experiment.seed).cpu().double()
     return {
-        "parameters": {"encoder": parameter_count(model.encoder), "decoder": parameter_count(model.decoder)},
+        "parameters": sizes(model),
         "test": {"images": len(test)} | bound(terms),
         "importance_sampling": {
             "negative_log_likelihood": -log_p.mean().item(),
@@ -110,10 +105,7 @@ def _measure(model: VAE, test: Images, experiment: Single, history: History) -> 
             "images": len(part),
         },
         "curve": [{"step": step} | bound(terms) for step, terms in history.test],
-        "seconds": {
-            "training": round(history.seconds, 3),
-            "measuring": round(time.perf_counter() - start, 3),
-        },
+        "seconds": seconds(history, start),
     }
 
 

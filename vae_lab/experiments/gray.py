@@ -1,0 +1,86 @@
+"""The paper's other autoencoder: convolutional, without a distribution, on gray faces."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from vae_lab import records
+from vae_lab.data import Images
+from vae_lab.devices import seed_all
+from vae_lab.experiments import sources
+from vae_lab.experiments.faces import SHOWN, average_face, pixel_error
+from vae_lab.experiments.figures import seconds, sizes
+from vae_lab.experiments.whole import fit_whole
+from vae_lab.models import Autoencoder
+from vae_lab.nets import Shape, conv_decoder, conv_encoder
+from vae_lab.objectives import squared_error
+
+
+@dataclass(frozen=True)
+class GrayAutoencoder:
+    """An autoencoder of gray images that minimizes the squared error, and how it is trained.
+
+    The fields are those of `faces.Faces`.
+    """
+
+    what: str
+    data: str
+    side: int
+    width: int
+    epochs: int
+    latents: int = 64
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    seed: int = 0
+
+    @property
+    def source(self) -> sources.Source:
+        return sources.faces(self.data, self.side)
+
+    def quick(self) -> "GrayAutoencoder":
+        """The same in seconds."""
+        return replace(self, side=32, width=8, epochs=2)
+
+    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+        """Train, with a checkpoint in `folder`, and measure: what was found, and a sheet of held-out ones."""
+        train, test = sources.gray(train), sources.gray(test).to(train.pixels.device)
+        seed_all(self.seed)
+        model = build(self, train.shape).to(train.pixels.device)
+        checkpoint = folder / "checkpoint.safetensors"
+        history = fit_whole(
+            model,
+            train.mirrored(),
+            squared_error,
+            schedule=self,
+            seed=self.seed,
+            test=test,
+            checkpoint=checkpoint,
+        )
+        return _measure(model.eval(), train, test, history)
+
+
+def build(e: GrayAutoencoder, shape: Shape) -> Autoencoder:
+    """The untrained model of an experiment, for images of `shape`; a sigmoid keeps pixels in [0, 1]."""
+    decoder = conv_decoder(e.latents, shape, width=e.width)
+    return Autoencoder(conv_encoder(shape, e.latents, width=e.width), decoder.append(torch.nn.Sigmoid()))
+
+
+@torch.no_grad()
+def _measure(model: Autoencoder, train: Images, test: Images, history) -> tuple[dict, dict[str, bytes]]:
+    start, x = time.perf_counter(), test.read()
+    average = average_face(train)
+    copies = model.decode(model.encode(x)).cpu()
+    found = {
+        "parameters": sizes(model),
+        "pixel_error": {
+            "test": pixel_error(x, copies),
+            "of the average face": pixel_error(x, average),
+        },
+        "curve": [
+            {"step": step, "pixel_error": terms.squared_error / x[0].numel()} for step, terms in history.test
+        ],
+        "seconds": seconds(history, start),
+    }
+    return found, {"reconstructions.png": records.sheet(copies[:SHOWN], columns=8)}

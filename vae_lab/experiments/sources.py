@@ -1,0 +1,81 @@
+"""The images that an experiment is about, and fewer of them to try it on."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from vae_lab import afhq, data
+from vae_lab.data import Images
+from vae_lab.mnist import DataError
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a gray of the same brightness (ITU-R BT.601)
+
+
+class Source(NamedTuple):
+    """Where the images come from.
+
+    name, side : as in `data.load`
+    stand_in : the embedded set that quick runs take where `name` is not on disk
+    drawn : how the images are drawn at random whenever they are read, for the record
+    """
+
+    name: str
+    side: int
+    stand_in: str
+    drawn: dict[str, str]
+
+
+DIGITS = Source(
+    "mnist",
+    28,
+    "digits",
+    {"binarized": "training images afresh at every use, test images once, by the seed"},
+)
+
+
+def faces(name: str, side: int) -> Source:
+    """Animal faces, each mirrored or not whenever it is read to train on."""
+    return Source(name, side, "toy-faces", {"mirrored": "each training image or not, afresh at every use"})
+
+
+def load(source: Source, scale: str) -> data.Dataset:
+    """The whole set; at quick scale a few of its images, or of its stand-in where it is not on disk.
+
+    Raises `DataError` at full scale if it is not there, or a species is missing.
+    """
+    if scale == "full":
+        return _complete(data.load(source.name, side=source.side))
+    if _on_disk(source):
+        whole = _complete(data.load(source.name, side=source.side))
+    else:
+        print(f"No {source.name} in {data.root()}: a quick run takes the embedded {source.stand_in}.")
+        whole = data.load(source.stand_in, side=source.side)
+    return replace(whole, train=whole.train.first(1000), test=whole.test.first(200))
+
+
+def gray(images: Images) -> Images:
+    """Color images (N, 3, H, W) as gray ones (N, 1, H, W), by brightness."""
+    weights = torch.tensor(LUMA, device=images.pixels.device).view(1, 3, 1, 1)
+    parts = [(part * weights).sum(1, keepdim=True).round() for part in images.pixels.split(1000)]
+    return replace(images, pixels=torch.cat(parts).to(torch.uint8))
+
+
+def _on_disk(source: Source) -> bool:
+    if source is DIGITS:
+        return any((data.root() / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
+    species = afhq.SPECIES if source.name == "afhq" else (source.name.removeprefix("afhq-"),)
+    return all(any((data.root() / "afhq" / "train" / kind).glob("*")) for kind in species)
+
+
+def _complete(dataset: data.Dataset) -> data.Dataset:
+    """The same, unless it is to hold all species and does not."""
+    if dataset.name != "afhq":
+        return dataset
+    found = dataset.train.labels.unique().tolist()
+    if missing := [kind for label, kind in enumerate(afhq.SPECIES) if label not in found]:
+        raise DataError(
+            f"no pictures of {' and '.join(missing)} in {data.root() / 'afhq' / 'train'}; "
+            "put all of AFHQ there, in its usual layout (afhq/train/dog/*.jpg)"
+        )
+    return dataset

@@ -1,0 +1,52 @@
+"""Haar's wavelets: an image as averages and details of several sizes, and back, without loss.
+
+Every step replaces a square of 2×2 pixels by four numbers through an orthonormal matrix. So the whole map is
+a rotation: lengths, and with them densities, are the same before and after.
+"""
+
+import torch
+from torch import Tensor
+
+
+def haar(x: Tensor, levels: int) -> list[Tensor]:
+    """Images (…, C, H, W) as [averages, coarsest details, …, finest details] (Haar 1910; Mallat 1989).
+
+    levels : how often the averages are halved again. Averages are (…, C, H/2^levels, W/2^levels); the details
+        of a level are (…, 3, C, h, w): left against right, top against bottom, one diagonal against the other
+
+    Raises `ValueError` if a side is not divisible by 2^levels.
+    """
+    require_divisible(x.shape, levels)
+    details = []
+    for _ in range(levels):
+        a, b = x[..., ::2, ::2], x[..., ::2, 1::2]
+        c, d = x[..., 1::2, ::2], x[..., 1::2, 1::2]
+        top, bottom, left, right = a + b, c + d, a - b, c - d  # sums and differences of each row of two
+        x = (top + bottom) / 2
+        details.append(torch.stack([left + right, top - bottom, left - right], dim=-4) / 2)
+    return [x, *details[::-1]]
+
+
+def unhaar(parts: list[Tensor]) -> Tensor:
+    """The images (…, C, H, W) of which `haar` gave these parts."""
+    x = parts[0]
+    for part in parts[1:]:
+        across, down, diagonal = part.unbind(-4)
+        rows = torch.stack(
+            [
+                torch.stack([x + across + down + diagonal, x - across + down - diagonal], -1).flatten(-2),
+                torch.stack([x + across - down - diagonal, x - across - down + diagonal], -1).flatten(-2),
+            ],
+            dim=-2,
+        )  # (…, C, h, 2, 2w)
+        x = rows.flatten(-3, -2) / 2
+    return x
+
+
+def require_divisible(shape: tuple[int, ...], levels: int) -> None:
+    """Refuse images that cannot be halved so often."""
+    if levels < 0 or len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
+        raise ValueError(
+            f"images of shape {tuple(shape)} cannot be halved {levels} times; expected (…, C, H, W) with "
+            f"both sides divisible by {2 ** max(levels, 0)}"
+        )
