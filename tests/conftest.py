@@ -44,7 +44,7 @@ def digits():
 
 @pytest.fixture
 def patterns():
-    """64 grey images of 4×4 that vary along two directions, and a little in all others."""
+    """64 gray images of 4×4 that vary along two directions, and a little in all others."""
     import torch
 
     from vae_lab.data import Images

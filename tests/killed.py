@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 import torch
-from tiny import grey, new_vae
+from tiny import gray, new_vae
 
 from vae_lab import checkpoints
 from vae_lab.training import fit
@@ -19,7 +19,7 @@ from vae_lab.training import fit
 def train(folder: Path) -> None:
     os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     checkpoints.EVERY = 0.0  # at every look
-    model, images, test = new_vae(hidden=(64,)), grey(200).dynamic(), grey(40, seed=1).dynamic()
+    model, images, test = new_vae(hidden=(64,)), gray(200).dynamic(), gray(40, seed=1).dynamic()
     fit(model, images, epochs=60, batch_size=8, test=test, seed=3, checkpoint=folder / "run")
     print("ended with", checkpoints.fingerprint(model.state_dict()))
 

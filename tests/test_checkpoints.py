@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import grey, new_autoencoder, new_vae, same_but_for_time, weights
+from tiny import gray, new_autoencoder, new_vae, same_but_for_time, weights
 
 from vae_lab import checkpoints
 from vae_lab.checkpoints import CheckpointError
@@ -48,8 +48,8 @@ def always(monkeypatch):
 
 def run(path=None, objective=elbo, model=None, **changed):
     model = model or new_vae()
-    settings = {"test": grey(30, seed=1).dynamic(), "seed": 3, "checkpoint": path} | LONG | changed
-    return model, fit(model, grey().dynamic(), objective, **settings)
+    settings = {"test": gray(30, seed=1).dynamic(), "seed": 3, "checkpoint": path} | LONG | changed
+    return model, fit(model, gray().dynamic(), objective, **settings)
 
 
 def refused(path: Path, words: str, call=run, **arguments) -> None:
@@ -180,7 +180,7 @@ def test_the_file_is_written_every_half_minute_and_at_the_end(tmp_path, monkeypa
         now[0] += 1.0 * model.training
         return elbo(model, x)
 
-    fit(new_vae(), grey(), slow, checkpoint=tmp_path / "run", **LONG)
+    fit(new_vae(), gray(), slow, checkpoint=tmp_path / "run", **LONG)
     assert saved == [0, 40, 80, 90]
 
 
@@ -269,8 +269,8 @@ def test_no_damage_goes_unnoticed(tmp_path, ended):
         ({"objective": partial(beta_elbo, beta=1.0)}, "objective .*elbo.* there, .*beta_elbo.* here"),
         ({"precision": "bfloat16"}, "precision 'float32' there, 'bfloat16' here"),
         ({"test": None}, "test '.*' there, None here"),
-        ({"test": grey(30, seed=2).dynamic()}, "not the same test"),
-        ({"test": grey(30, seed=1)}, "not the same test"),
+        ({"test": gray(30, seed=2).dynamic()}, "not the same test"),
+        ({"test": gray(30, seed=1)}, "not the same test"),
         ({"epochs": 1, "seed": 4}, "epochs 30 there, 1 here; seed 3 there, 4 here"),
         ({"model": new_vae(1)}, r"the model started from other weights \(build it anew to resume\)"),
         ({"model": new_vae(hidden=(9,))}, "not the same model"),
@@ -281,10 +281,10 @@ def test_another_runs_file_is_refused(path, changed, words):
     refused(path, rf"run is of another run: {words}\. Delete it, or choose another path", **changed)
 
 
-@pytest.mark.parametrize("images", [grey(), grey(seed=1).dynamic(), grey(63).dynamic()], ids=str)
+@pytest.mark.parametrize("images", [gray(), gray(seed=1).dynamic(), gray(63).dynamic()], ids=str)
 def test_a_file_of_other_images_is_refused(path, images):
     def on_others(path, model):
-        fit(model, images, test=grey(30, seed=1).dynamic(), seed=3, checkpoint=path, **LONG)
+        fit(model, images, test=gray(30, seed=1).dynamic(), seed=3, checkpoint=path, **LONG)
 
     refused(path, "is of another run: not the same images. Delete", on_others)
 
@@ -296,9 +296,9 @@ def test_a_file_from_before_the_first_step_holds_nothing_to_lose(tmp_path):
         raise ValueError("not at all")
 
     with pytest.raises(ValueError, match="not at all"):
-        fit(new_vae(), grey(), too_large, checkpoint=tmp_path / "run", **LONG)
+        fit(new_vae(), gray(), too_large, checkpoint=tmp_path / "run", **LONG)
     assert (tmp_path / "run").exists()
-    history = fit(new_vae(), grey(), checkpoint=tmp_path / "run", **LONG | {"learning_rate": 1e-3})
+    history = fit(new_vae(), gray(), checkpoint=tmp_path / "run", **LONG | {"learning_rate": 1e-3})
     assert len(history) == 90
 
 
@@ -440,7 +440,7 @@ def test_the_fingerprint_is_of_names_types_shapes_and_numbers():
 def test_an_autoencoder_resumes_too(tmp_path, always):
     models = [new_autoencoder() for _ in range(3)]
     with pytest.raises(Died):
-        fit(models[0], grey(), stopping(30, objective=squared_error), checkpoint=tmp_path / "run", **LONG)
-    fit(models[1], grey(), squared_error, checkpoint=tmp_path / "run", **LONG)
-    fit(models[2], grey(), squared_error, **LONG)
+        fit(models[0], gray(), stopping(30, objective=squared_error), checkpoint=tmp_path / "run", **LONG)
+    fit(models[1], gray(), squared_error, checkpoint=tmp_path / "run", **LONG)
+    fit(models[2], gray(), squared_error, **LONG)
     assert torch.equal(weights(models[1]), weights(models[2]))

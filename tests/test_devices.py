@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import two_processes
-from tiny import QUICK, Level, grey, new_autoencoder, new_vae, weights
+from tiny import QUICK, Level, gray, new_autoencoder, new_vae, weights
 from torch import nn
 
 from vae_lab import devices
@@ -100,24 +100,24 @@ def test_a_batch_that_does_not_fit_names_one_that_does(words, room, batch_size, 
     model = new_vae()
     before, named = weights(model), "CUDA out of memory" if words is None else words.splitlines()[0]
     with pytest.raises(BatchTooLarge) as caught:
-        fit(model, grey(), memory_for(room, words), batch_size=batch_size)
+        fit(model, gray(), memory_for(room, words), batch_size=batch_size)
     assert str(caught.value) == (
         f"a batch of {batch_size} images does not fit in the memory of cpu ({named}). {fits} images do: "
         f'say batch_size={fits}, or batch_size="auto"'
     )
     assert torch.equal(weights(model), before) and all(p.grad is None for p in model.parameters())
-    fit(model, grey(), memory_for(room, words), batch_size=fits, epochs=1)  # and it does
+    fit(model, gray(), memory_for(room, words), batch_size=fits, epochs=1)  # and it does
 
 
 def test_a_batch_of_all_images_that_does_not_fit_names_one_that_does():
     with pytest.raises(BatchTooLarge, match=r"a batch of 1,000 images does not fit .* 32 images do"):
-        fit(new_vae(), grey(), memory_for(40), batch_size=1000)
+        fit(new_vae(), gray(), memory_for(40), batch_size=1000)
 
 
 @pytest.mark.parametrize("batch_size", [1, 20, "auto"])
 def test_a_model_too_large_for_one_image_is_said(batch_size):
     with pytest.raises(BatchTooLarge, match="not even one image fits in the memory of cpu; use a smaller"):
-        fit(new_vae(), grey(), memory_for(0), batch_size=batch_size)
+        fit(new_vae(), gray(), memory_for(0), batch_size=batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [20, "auto"])
@@ -128,7 +128,7 @@ def test_other_errors_are_not_about_memory(batch_size):
         raise error
 
     with pytest.raises(RuntimeError) as caught:
-        fit(new_vae(), grey(), broken, batch_size=batch_size)
+        fit(new_vae(), gray(), broken, batch_size=batch_size)
     assert caught.value is error
 
 
@@ -144,7 +144,7 @@ def test_what_the_failed_step_held_is_freed_before_trying_smaller_ones():
         return elbo(model, y - 1 + 0 * x)
 
     with pytest.raises(BatchTooLarge):
-        fit(new_vae(), grey(), limited, batch_size=64)
+        fit(new_vae(), gray(), limited, batch_size=64)
     assert free[1:] == [True, True]
 
 
@@ -157,7 +157,7 @@ def test_auto_is_the_number_it_finds(room):
         return memory_for(room)(model, x)
 
     found, given = new_vae(), new_vae()
-    images = grey().dynamic()
+    images = gray().dynamic()
     a = fit(found, images, watched, epochs=3, batch_size="auto", seed=4)
     size = min(64, 2 ** (room.bit_length() - 1))
     b = fit(given, images, epochs=3, batch_size=size, seed=4)
@@ -171,10 +171,10 @@ def test_auto_takes_a_fiftieth_of_the_images_at_most():
         sizes.append(len(x))
         return elbo(model, x)
 
-    fit(new_vae(), grey(300), watched, epochs=1, batch_size="auto")
+    fit(new_vae(), gray(300), watched, epochs=1, batch_size="auto")
     assert set(sizes) == {128}
     sizes.clear()
-    fit(new_vae(), grey(15_000), watched, epochs=1, batch_size="auto")
+    fit(new_vae(), gray(15_000), watched, epochs=1, batch_size="auto")
     assert set(sizes) == {256}  # 300, down to a power of two
 
 
@@ -184,7 +184,7 @@ def test_looking_for_a_batch_leaves_no_trace():
     model.encoder.append(nn.BatchNorm1d(4))
     model.eval()
     state, before = torch.get_rng_state(), {k: v.clone() for k, v in model.state_dict().items()}
-    assert largest_batch(model, grey().dynamic(), memory_for(20), at_most=64) == 16
+    assert largest_batch(model, gray().dynamic(), memory_for(20), at_most=64) == 16
     assert torch.equal(torch.get_rng_state(), state) and not model.encoder[-1].training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
@@ -200,9 +200,9 @@ def test_a_real_graphics_card_runs_out_of_memory():
         return Level(elbo(model, x).value + 0 * kept[0])
 
     with pytest.raises(BatchTooLarge, match=r"the peak was .* GiB .* 64 images do"):
-        fit(new_vae().to(device), grey(256).to(device), hungry, batch_size=128)
+        fit(new_vae().to(device), gray(256).to(device), hungry, batch_size=128)
     with pytest.raises(BatchTooLarge, match="not even one image"):
-        fit(new_vae().to(device), grey(256).to(device), lambda m, x: hungry(m, x.repeat(200, 1, 1, 1)))
+        fit(new_vae().to(device), gray(256).to(device), lambda m, x: hungry(m, x.repeat(200, 1, 1, 1)))
 
 
 # Precision and compilation
@@ -212,7 +212,7 @@ def test_a_real_graphics_card_runs_out_of_memory():
     ("build", "objective"), [(partial(new_vae, hidden=(64,)), elbo), (new_autoencoder, squared_error)]
 )
 def test_sixteen_bits_give_nearly_the_same(build, objective):
-    model, x, found = build(), grey().read(), []
+    model, x, found = build(), gray().read(), []
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(1)
         model.zero_grad()
@@ -236,7 +236,7 @@ def test_networks_run_in_sixteen_bits_and_distributions_do_not():
         seen.append(q_z.mean.dtype)
         return elbo(model, x)
 
-    accelerated(model, watched, precision="bfloat16")(model, grey().read())
+    accelerated(model, watched, precision="bfloat16")(model, gray().read())
     assert seen == [torch.float32, torch.bfloat16]
 
 
@@ -247,14 +247,14 @@ def test_plain_is_the_objective_itself():
 @pytest.mark.parametrize("precision", ["float16", "bf16", None])
 def test_an_unknown_precision_is_refused_before_anything_happens(tmp_path, precision):
     with pytest.raises(ValueError, match='precision must be "float32" or "bfloat16", got'):
-        fit(new_vae(), grey(), precision=precision, checkpoint=tmp_path / "run")
+        fit(new_vae(), gray(), precision=precision, checkpoint=tmp_path / "run")
     assert not os.listdir(tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_the_bound_compiles_as_one_graph():
-    model, x = new_vae(), grey().read()
+    model, x = new_vae(), gray().read()
     torch.manual_seed(1)
     plain = elbo(model, x)
     torch.manual_seed(1)
@@ -269,9 +269,9 @@ def test_compiled_is_the_same_to_rounding(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
     plain, compiled = new_vae(hidden=()), new_vae(hidden=())
-    a = fit(plain, grey().dynamic(), **QUICK)
+    a = fit(plain, gray().dynamic(), **QUICK)
     with torch._inductor.config.patch(fallback_random=True):  # its own random numbers are others
-        b = fit(compiled, grey().dynamic(), compile=True, **QUICK)
+        b = fit(compiled, gray().dynamic(), compile=True, **QUICK)
     assert a.terms.keys() == b.terms.keys()
     for name, values in a.terms.items():
         np.testing.assert_allclose(b.terms[name], values, rtol=1e-4)

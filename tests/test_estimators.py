@@ -175,7 +175,7 @@ REFUSED = {
     ),
     "alone": (lambda: leave_one_out(torch.ones(1)), "needs two"),
     "a baseline from one draw": (
-        lambda: estimators.score_function_elbo(tiny.new_vae(), tiny.grey().read(), baseline=True),
+        lambda: estimators.score_function_elbo(tiny.new_vae(), tiny.gray().read(), baseline=True),
         "at least 2 samples",
     ),
 }
@@ -195,7 +195,7 @@ def gradient(objective, model, x):
 
 
 def test_the_elbo_has_the_value_and_the_decoder_gradient_of_the_other():
-    model, x = tiny.new_vae(), tiny.grey().read()
+    model, x = tiny.new_vae(), tiny.gray().read()
     torch.manual_seed(1)
     plain, expected = gradient(lambda m, x: objectives.elbo(m, x, samples=3), model, x)
     n = sum(p.numel() for p in model.encoder.parameters())

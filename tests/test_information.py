@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from tests.tiny import grey, new_vae
+from tests.tiny import gray, new_vae
 from vae_lab import information
 from vae_lab.objectives import elbo
 from vae_lab.variational import kl_on_grid, square_grid
@@ -47,7 +47,7 @@ def test_a_spread_of_a_tenth_is_where_activity_begins():
 
 
 def test_kl_by_coordinate_sums_to_the_kl_of_the_bound():
-    model, x = new_vae(), grey().read()
+    model, x = new_vae(), gray().read()
     by_coordinate = information.kl_by_coordinate(model.encode(x), model.prior())
     assert by_coordinate.shape == (64, 2)
     assert torch.allclose(by_coordinate.sum(1), elbo(model, x).kl, rtol=1e-4, atol=1e-6)
@@ -187,7 +187,7 @@ def test_the_same_seed_gives_the_same_draws_and_leaves_torchs_alone():
 
 def test_it_takes_what_a_model_gives():
     model = new_vae()
-    q = model.encode(grey().read())
+    q = model.encode(gray().read())
     split = information.surgery(q, model.prior())
     assert split.value.shape == (64,) and not split.value.requires_grad
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import test_widgets
 import torch
-from tiny import SHAPE, grey
+from tiny import SHAPE, gray
 from torch import nn
 
 from vae_lab import training
@@ -117,7 +117,7 @@ def test_javascript_interpolates_by_cubics(rows, tmp_path):
 
 def test_between_the_places_the_tables_are_what_the_model_says(model, tmp_path):
     """Halfway between two weights of the tables, where interpolation is worst."""
-    images = grey(24)
+    images = gray(24)
     view = kl_explorer(model, images).view
     places = [(i + 0.5) / (PLACES - 1) for i in range(PLACES - 1)]
     low, high = view.betas
@@ -132,7 +132,7 @@ def test_between_the_places_the_tables_are_what_the_model_says(model, tmp_path):
 
 
 def test_what_a_page_is_given(model):
-    images = grey(40)
+    images = gray(40)
     view = kl_explorer(model, images, separate=[(1.0, 2.0, 3.0)], betas=(0.1, 10), start=2).view
     assert view.beta == view.start == 2 and view.separate == [[1, 2, 3]] and view.trained == [0.05, 20]
     pictures = np.frombuffer(view.pictures, np.uint8).reshape(-1, *SHAPE)
@@ -149,13 +149,13 @@ def test_what_a_page_is_given(model):
     spread = torch.stack(means).std(1).mean(0)
     assert sorted(chosen) == sorted(spread.argsort(descending=True)[:2].tolist())
     assert np.frombuffer(view.labels, np.uint8).tolist() == images.labels.tolist()
-    many = kl_explorer(model, grey(CODES + 9)).view
+    many = kl_explorer(model, gray(CODES + 9)).view
     assert len(many.labels) == CODES
     assert repr(view) == "KLExplorer(β 0.1 … 10, 1×4×4)"
 
 
 def test_a_set_that_is_drawn_afresh_is_drawn_once(model):
-    view = kl_explorer(model, grey(30).dynamic()).view
+    view = kl_explorer(model, gray(30).dynamic()).view
     pictures = np.frombuffer(view.pictures, np.uint8).reshape(-1, *SHAPE)
     assert set(np.unique(pictures)) <= {0, 255}
     codes = torch.tensor(np.frombuffer(view.codes, "<f2").astype(np.float32).reshape(PLACES, -1, 3))
@@ -165,7 +165,7 @@ def test_a_set_that_is_drawn_afresh_is_drawn_once(model):
 
 
 def test_the_slider_is_logarithmic_and_linked(model):
-    panel = kl_explorer(model, grey(), betas=(0.1, 10))
+    panel = kl_explorer(model, gray(), betas=(0.1, 10))
     (slider,) = panel.sliders
     assert (slider.base, slider.value) == (10, 1) and (slider.min, slider.max) == pytest.approx((-1, 1))
     assert test_widgets.links(panel) == {
@@ -186,21 +186,21 @@ REFUSED = {
 def test_refuses(name, model):
     arguments, says = REFUSED[name]
     with pytest.raises(ValueError, match=says):
-        kl_explorer(model, grey(), **arguments)
+        kl_explorer(model, gray(), **arguments)
 
 
 def test_refuses_models_and_labels_that_it_cannot_draw():
     with pytest.raises(ValueError, match="Bernoulli"):
-        kl_explorer(bent(likelihood=Gaussian()), grey())
+        kl_explorer(bent(likelihood=Gaussian()), gray())
     one = MultiRateVAE(mlp_encoder(SHAPE, 2), mlp_decoder(1, SHAPE), 1)
     with pytest.raises(ValueError, match="at least two latents"):
-        kl_explorer(one, grey())
+        kl_explorer(one, gray())
     with pytest.raises(ValueError, match="labels of the images"):
-        kl_explorer(bent(), Images(grey().pixels, grey().labels - 1))
+        kl_explorer(bent(), Images(gray().pixels, gray().labels - 1))
 
 
 def test_a_bundle_imports_nothing_and_names_nothing_twice(model):
-    esm = kl_explorer(model, grey()).view._esm
+    esm = kl_explorer(model, gray()).view._esm
     assert not re.search(r"^import ", esm, re.MULTILINE) and esm.count("export default") == 1
     names = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", esm, re.MULTILINE)
     assert len(names) == len(set(names))
@@ -218,7 +218,7 @@ def numbers(page) -> list[float]:
 
 
 def test_everything_moves_with_the_weight(show, model):
-    page = show(kl_explorer(model, grey(40), separate=[(1, 0.3, 11)]).view)
+    page = show(kl_explorer(model, gray(40), separate=[(1, 0.3, 11)]).view)
     canvas, cloud = page.locator("canvas"), page.locator("ellipse.posterior").first
     look = lambda: (  # noqa: E731
         *canvas.evaluate_all(f"all => all.map({test_widgets.PIXELS})"),
@@ -239,7 +239,7 @@ def test_everything_moves_with_the_weight(show, model):
 def test_the_pictures_are_those_of_the_model(show):
     model = bent()
     test_widgets.rounded(model.decoder)
-    images = grey(40)
+    images = gray(40)
     view = kl_explorer(model, images, start=5).view
     page = show(view)
     sheet = np.array(page.locator("canvas").first.evaluate(test_widgets.PIXELS)).reshape(10, 58, 4)
@@ -260,7 +260,7 @@ def test_the_pictures_are_those_of_the_model(show):
 
 
 def test_the_dot_is_dragged_along_the_curve_and_moved_by_keys(show, model):
-    page = show(kl_explorer(model, grey(40), betas=(0.1, 10)).view, views=2)
+    page = show(kl_explorer(model, gray(40), betas=(0.1, 10)).view, views=2)
     handle, paper = page.locator(".chart .handle").first, page.locator(".chart .paper").first
     box, dot = paper.bounding_box(), handle.bounding_box()
     page.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
@@ -280,7 +280,7 @@ def test_the_dot_is_dragged_along_the_curve_and_moved_by_keys(show, model):
 
 
 def test_it_cleans_up_and_fits_a_phone(show, model):
-    page = show(kl_explorer(model, grey(40)).view, views=2)
+    page = show(kl_explorer(model, gray(40)).view, views=2)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert (

@@ -5,7 +5,7 @@ from math import log, pi
 
 import pytest
 import torch
-from tiny import SHAPE, grey, weights
+from tiny import SHAPE, gray, weights
 from torch import nn
 from torch.distributions import kl_divergence
 
@@ -117,7 +117,7 @@ def test_every_parameter_gets_a_gradient_from_every_weight():
 
 
 def test_it_is_trained_and_measured_like_any_vae():
-    model, seen = bent(), grey()
+    model, seen = bent(), gray()
     before = weights(model)
     measure = lambda: training.evaluate(model.at(2.0), seen, partial(beta_elbo, beta=2.0)).value  # noqa: E731
     started = measure()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from tiny import QUICK, Level, grey, new_autoencoder, new_vae, same_but_for_time, weights
+from tiny import QUICK, Level, gray, new_autoencoder, new_vae, same_but_for_time, weights
 from torch import nn
 
 from vae_lab import checkpoints, runs
@@ -49,7 +49,7 @@ def replaced(step, value, objective=elbo):
 
 def test_an_interrupt_finishes_the_step_and_keeps_the_latest_weights(capsys):
     model, same = new_vae(), new_vae()
-    history = fit(model, grey(), pressed(47), **LONG)
+    history = fit(model, gray(), pressed(47), **LONG)
     assert capsys.readouterr().out == "Stopped after 47 of 90 steps.\n"
     assert len(history) == 47 and {len(values) for values in history.terms.values()} == {47}
     seen = []
@@ -58,7 +58,7 @@ def test_an_interrupt_finishes_the_step_and_keeps_the_latest_weights(capsys):
         seen.append(weights(model))
         return elbo(model, x)
 
-    whole = fit(same, grey(), watched, **LONG)
+    whole = fit(same, gray(), watched, **LONG)
     assert torch.equal(weights(model), seen[47])
     assert {name: values[:47] for name, values in whole.terms.items()} == history.terms
 
@@ -72,7 +72,7 @@ def test_an_interrupt_keeps_the_weights_that_were_best_on_the_test_set(capsys):
             return elbo(model, x)
         return Level(x.new_full((len(x),), -abs(len(kept) - 18.0)))
 
-    history = fit(model, grey(), pressed(47, objective=watched), test=grey(30, seed=1), **LONG)
+    history = fit(model, gray(), pressed(47, objective=watched), test=gray(30, seed=1), **LONG)
     assert [(step, terms.level) for step, terms in history.test] == [
         *((step, -abs(step - 18)) for step in (9, 18, 27, 36, 45))
     ]
@@ -84,37 +84,37 @@ def test_an_interrupt_keeps_the_weights_that_were_best_on_the_test_set(capsys):
 
 def test_an_interrupt_keeps_the_latest_weights_if_they_are_the_best():
     model, same = new_vae(), new_vae()
-    fit(model, grey(), pressed(31), test=grey(30, seed=1), **LONG)
-    fit(same, grey(), pressed(31), **LONG)
+    fit(model, gray(), pressed(31), test=gray(30, seed=1), **LONG)
+    fit(same, gray(), pressed(31), **LONG)
     assert torch.equal(weights(model), weights(same))
 
 
 def test_the_test_set_is_measured_once_a_step():
-    history = fit(new_vae(), grey(), pressed(45), test=grey(30, seed=1), **LONG)
+    history = fit(new_vae(), gray(), pressed(45), test=gray(30, seed=1), **LONG)
     assert [step for step, _ in history.test] == [9, 18, 27, 36, 45]
 
 
 def test_an_interrupt_in_the_last_step_is_too_late(capsys):
     model, same = new_vae(), new_vae()
-    history = fit(model, grey(), pressed(90), **LONG)
+    history = fit(model, gray(), pressed(90), **LONG)
     assert len(history) == 90 and capsys.readouterr().out == ""
-    fit(same, grey(), **LONG)
+    fit(same, gray(), **LONG)
     assert torch.equal(weights(model), weights(same))
 
 
-@pytest.mark.parametrize("test", [None, grey(30, seed=1).dynamic()])
+@pytest.mark.parametrize("test", [None, gray(30, seed=1).dynamic()])
 @pytest.mark.parametrize("again", ["same model", "new model"])
 def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path, capsys, test, again):
     settings = {"test": test, "checkpoint": tmp_path / "run", **LONG}
     model, whole = new_vae(), new_vae()
-    fit(model, grey().dynamic(), pressed(47), **settings)
+    fit(model, gray().dynamic(), pressed(47), **settings)
     model = model if again == "same model" else new_vae()
-    history = fit(model, grey().dynamic(), pressed(20), **settings)  # and once more, at 67
+    history = fit(model, gray().dynamic(), pressed(20), **settings)  # and once more, at 67
     assert len(history) == 67
     model = model if again == "same model" else new_vae()
-    history = fit(model, grey().dynamic(), **settings)
+    history = fit(model, gray().dynamic(), **settings)
     assert capsys.readouterr().out.count("Resuming ") == 2
-    uninterrupted = fit(whole, grey().dynamic(), **settings | {"checkpoint": None})
+    uninterrupted = fit(whole, gray().dynamic(), **settings | {"checkpoint": None})
     assert torch.equal(weights(model), weights(whole)) and history.terms == uninterrupted.terms
     assert history.test == uninterrupted.test
 
@@ -126,15 +126,15 @@ def test_best_weights_left_behind_do_not_replace_those_that_go_on(tmp_path):
         terms = elbo(model, x)
         return terms if model.training else Level(terms.value - 1e3 * (weights(model) - early).norm())
 
-    settings = {"test": grey(30, seed=1), **LONG}
+    settings = {"test": gray(30, seed=1), **LONG}
     model = new_vae()
-    fit(model, grey(), pressed(9), **LONG)
+    fit(model, gray(), pressed(9), **LONG)
     early = weights(model)
     left, whole = new_vae(), new_vae()
-    fit(left, grey(), pressed(47, objective=nearly), checkpoint=tmp_path / "run", **settings)
+    fit(left, gray(), pressed(47, objective=nearly), checkpoint=tmp_path / "run", **settings)
     assert torch.equal(weights(left), early)
-    fit(left, grey(), nearly, checkpoint=tmp_path / "run", **settings)
-    fit(whole, grey(), nearly, **settings)
+    fit(left, gray(), nearly, checkpoint=tmp_path / "run", **settings)
+    fit(whole, gray(), nearly, **settings)
     assert torch.equal(weights(left), weights(whole)) and not torch.equal(weights(left), early)
 
 
@@ -147,7 +147,7 @@ def test_a_second_press_interrupts_at_once(tmp_path):
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        fit(new_vae(), grey(), impatient, **LONG)
+        fit(new_vae(), gray(), impatient, **LONG)
     assert len(reached) == 30 and signal.getsignal(signal.SIGINT) is before
 
 
@@ -164,9 +164,9 @@ def test_the_handler_of_before_is_back_afterwards(how):
         objective = {"to the end": elbo, "interrupted": pressed(5), "raising": raising}[how]
         if how == "raising":
             with pytest.raises(ZeroDivisionError):
-                fit(new_vae(), grey(), objective, **QUICK)
+                fit(new_vae(), gray(), objective, **QUICK)
         else:
-            fit(new_vae(), grey(), objective, **QUICK)
+            fit(new_vae(), gray(), objective, **QUICK)
         assert signal.getsignal(signal.SIGINT) is mine
     finally:
         signal.signal(signal.SIGINT, first)
@@ -174,11 +174,11 @@ def test_the_handler_of_before_is_back_afterwards(how):
 
 def test_training_works_in_another_thread():
     model, same, found = new_vae(), new_vae(), []
-    thread = threading.Thread(target=lambda: found.append(fit(model, grey(), **QUICK)))
+    thread = threading.Thread(target=lambda: found.append(fit(model, gray(), **QUICK)))
     thread.start()
     thread.join()
     assert len(found[0]) == 9
-    fit(same, grey(), **QUICK)
+    fit(same, gray(), **QUICK)
     assert torch.equal(weights(model), weights(same))
 
 
@@ -201,7 +201,7 @@ def diverged(objective, *, build=new_vae, **settings):
     """(message, step, steps kept) of a run that diverges; checks what is left of it."""
     model = build()
     with pytest.raises(TrainingDiverged) as caught:
-        fit(model, grey(), objective(), **settings)
+        fit(model, gray(), objective(), **settings)
     words = str(caught.value)
     step, total, kept = map(
         int, re.search(r"at step (\d+) of (\d+), .* weights after step (\d+)$", words).groups()
@@ -212,7 +212,7 @@ def diverged(objective, *, build=new_vae, **settings):
     assert caught.value.history.seconds > 0
     same = build()  # an identical run, stopped there
     if kept:
-        fit(same, grey(), pressed(kept, objective=objective()), **settings)
+        fit(same, gray(), pressed(kept, objective=objective()), **settings)
     assert torch.equal(weights(model), weights(same)) and weights(model).isfinite().all()
     return words, step, kept
 
@@ -245,7 +245,7 @@ def test_an_autoencoder_that_blows_up_is_noticed():
     assert "the objective became -" in words
 
 
-@pytest.mark.parametrize("test", [None, grey(20, seed=1)])
+@pytest.mark.parametrize("test", [None, gray(20, seed=1)])
 @pytest.mark.parametrize("wild", [1, 5, 9, 10, 20, 21, 40, 41, 60, 89])
 def test_a_single_wild_step_is_let_pass(wild, test):
     def objective(model, x):
@@ -257,7 +257,7 @@ def test_a_single_wild_step_is_let_pass(wild, test):
         return Level(value)
 
     seen = []
-    assert len(fit(new_vae(), grey(), objective, test=test, **LONG)) == 90
+    assert len(fit(new_vae(), gray(), objective, test=test, **LONG)) == 90
 
 
 def test_a_gradient_that_is_not_finite_is_noticed_though_the_objective_is(tmp_path, monkeypatch):
@@ -271,7 +271,7 @@ def test_a_gradient_that_is_not_finite_is_noticed_though_the_objective_is(tmp_pa
         words, step, kept = diverged(objective, checkpoint=None, **LONG)
         assert step == at and kept == (at - 1) // 20 * 20 and f"the gradient became nan at step {at}" in words
     with pytest.raises(TrainingDiverged):
-        fit(new_vae(), grey(), objective(), checkpoint=tmp_path / "run", **LONG)
+        fit(new_vae(), gray(), objective(), checkpoint=tmp_path / "run", **LONG)
     tensors, record = checkpoints.load(tmp_path / "run")
     assert len(record["terms"]["value"]) == 80
     assert all(t.isfinite().all() for name, t in tensors.items() if name.startswith("model"))
@@ -319,7 +319,7 @@ def test_a_term_called_value_is_taken_down_once():
     class Plain(NamedTuple):
         value: torch.Tensor
 
-    history = fit(new_vae(), grey(), lambda m, x: Plain(elbo(m, x).value), **QUICK)
+    history = fit(new_vae(), gray(), lambda m, x: Plain(elbo(m, x).value), **QUICK)
     assert len(history) == 9 and list(history.terms) == ["value"]
 
 
@@ -328,15 +328,15 @@ def test_looking_seldom_or_often_gives_the_same_history(monkeypatch):
     for look in (1, 7, 1000):
         monkeypatch.setattr(runs, "LOOK", look)
         models.append(new_vae())
-        histories.append(fit(models[-1], grey().dynamic(), test=grey(30), **LONG))
+        histories.append(fit(models[-1], gray().dynamic(), test=gray(30), **LONG))
     for model, history in zip(models, histories, strict=True):
         assert torch.equal(weights(model), weights(models[0])) and same_but_for_time(history, histories[0])
 
 
 def test_seconds_add_up_over_interruptions(tmp_path):
     settings = {"checkpoint": tmp_path / "run", **LONG}
-    first = fit(new_vae(), grey(), pressed(80), **settings)
-    both = fit(new_vae(), grey(), **settings)
+    first = fit(new_vae(), gray(), pressed(80), **settings)
+    both = fit(new_vae(), gray(), **settings)
     assert both.seconds > first.seconds > 0
 
 
@@ -348,6 +348,6 @@ def test_a_test_set_that_gives_no_number_at_first_does_not_stay_the_best():
         return Level(x.new_full((len(x),), math.nan if len(seen) < 15 else -float(len(seen))))
 
     seen, model, same = [], new_vae(), new_vae()
-    fit(model, grey(), pressed(47, objective=watched), test=grey(30), **LONG)
-    fit(same, grey(), pressed(18), **LONG)
+    fit(model, gray(), pressed(47, objective=watched), test=gray(30), **LONG)
+    fit(same, gray(), pressed(18), **LONG)
     assert torch.equal(weights(model), weights(same))

@@ -93,7 +93,7 @@ def test_a_lever_changes_one_thing():
 
 
 def test_validation_is_on_where_the_lever_says_so(digits):
-    """Then torch refuses grey pixels under a Bernoulli, which it would otherwise take."""
+    """Then torch refuses gray pixels under a Bernoulli, which it would otherwise take."""
     strict = levers.Setting(validated=True, bfloat16=False, batch_size=64)
     with pytest.raises(ValueError, match="within the support"):
         levers.time_steps(strict, digits.train, 2)

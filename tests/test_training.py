@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from tiny import QUICK, SHAPE, grey, new_autoencoder, new_vae, weights
+from tiny import QUICK, SHAPE, gray, new_autoencoder, new_vae, weights
 from torch import nn
 
 from vae_lab import training
@@ -160,13 +160,13 @@ def test_fewer_images_than_a_batch_are_one_batch(patterns, epochs):
         ({"batch_size": "all"}, ValueError, "one image a batch, got epochs=3 and batch_size='all'"),
         ({"learning_rate": -1.0}, ValueError, "Invalid learning rate: -1.0"),
         (
-            {"images": grey().read()},
+            {"images": gray().read()},
             TypeError,
             "images must be data.Images, got Tensor; see data.from_floats",
         ),
         ({"images": [1, 2]}, TypeError, "images must be data.Images, got list; see data.from_floats"),
         ({"images": None}, TypeError, "images must be data.Images, got NoneType; see data.from_floats"),
-        ({"test": grey().read()}, TypeError, "test must be data.Images, got Tensor; see data.from_floats"),
+        ({"test": gray().read()}, TypeError, "test must be data.Images, got Tensor; see data.from_floats"),
         (
             {"test": Images(torch.zeros(2, 1, 5, 4, dtype=torch.uint8), torch.zeros(2))},
             ValueError,
@@ -178,7 +178,7 @@ def test_fewer_images_than_a_batch_are_one_batch(patterns, epochs):
 def test_what_cannot_be_is_refused_in_a_sentence_and_changes_nothing(tmp_path, wrong, error, words):
     model = new_vae()
     before, state = weights(model), torch.get_rng_state()
-    arguments = {"images": grey(), "checkpoint": tmp_path / "run"} | QUICK | wrong
+    arguments = {"images": gray(), "checkpoint": tmp_path / "run"} | QUICK | wrong
     with pytest.raises(error, match=words) as caught:
         fit(model, **arguments)
     assert "\n" not in str(caught.value) and torch.equal(weights(model), before)
@@ -203,7 +203,7 @@ def test_the_same_bits_whatever_was_drawn_before(precision):
     models = [new_vae(), new_vae()]
     for number, model in enumerate(models):
         torch.rand(number), np.random.rand(number)
-        fit(model, grey().dynamic(), seed=2, precision=precision, **QUICK)
+        fit(model, gray().dynamic(), seed=2, precision=precision, **QUICK)
     assert torch.equal(weights(models[0]), weights(models[1]))
 
 
@@ -211,7 +211,7 @@ def test_frozen_parameters_stay():
     model = new_vae()
     model.encoder.requires_grad_(False)
     before = weights(model.encoder)
-    fit(model, grey(), **QUICK)
+    fit(model, gray(), **QUICK)
     assert torch.equal(weights(model.encoder), before)
 
 

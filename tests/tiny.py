@@ -37,8 +37,8 @@ def weights(model: nn.Module) -> Tensor:
     return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
 
 
-def grey(n: int = 64, seed: int = 0) -> Images:
-    """n grey images of SHAPE: one of two gradients each, and noise."""
+def gray(n: int = 64, seed: int = 0) -> Images:
+    """n gray images of SHAPE: one of two gradients each, and noise."""
     g = torch.Generator().manual_seed(seed)
     ramps = torch.stack([torch.linspace(0, 150, 16), torch.linspace(200, 50, 16)])
     labels = torch.arange(n) % 2

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tiny import grey, new_autoencoder, new_vae
+from tiny import gray, new_autoencoder, new_vae
 
 from vae_lab import checkpoints, devices
 from vae_lab.objectives import ELBO, elbo, squared_error
@@ -30,7 +30,7 @@ CASES = {
 def train(case: str, batch_size: int):
     build, objective = CASES[case]
     model = build()
-    history = fit(model, grey(70), objective, epochs=6, batch_size=batch_size, test=grey(30, seed=1))
+    history = fit(model, gray(70), objective, epochs=6, batch_size=batch_size, test=gray(30, seed=1))
     return model, history
 
 
@@ -38,7 +38,7 @@ def train_with_noise(objective=elbo, checkpoint: Path | None = None):
     """60 steps, noise and pixels drawn by each process for itself."""
     model = new_vae()
     history = fit(
-        model, grey(64).dynamic(), objective, epochs=15, batch_size=8, test=grey(30), checkpoint=checkpoint
+        model, gray(64).dynamic(), objective, epochs=15, batch_size=8, test=gray(30), checkpoint=checkpoint
     )
     return model, history
 
