@@ -165,7 +165,7 @@ def by_pointer(page, handle, direction):
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x + direction * max(30, box["width"] / 3), y, steps=5)
+    page.mouse.move(x + direction * max(60, box["width"] / 3), y, steps=5)  # over half a coarse slider's step
     page.mouse.up()
 
 
