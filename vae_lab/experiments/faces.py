@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ AXES = 12  # directions in which the codes vary most, in the file
 
 
 @dataclass(frozen=True)
-class Faces:
-    """A VAE of color images whose noise has one learned scale, and how it is trained.
+class OfFaces:
+    """What is trained on faces, and how: what every such experiment says.
 
     data, side : the images, as in `data.load`
     width : of the convolutional nets; they are `nets.conv_encoder` and `nets.conv_decoder`
@@ -47,9 +48,13 @@ class Faces:
     def source(self) -> sources.Source:
         return sources.faces(self.data, self.side)
 
-    def quick(self) -> "Faces":
+    def quick(self) -> Self:
         """The same in seconds."""
         return replace(self, side=32, width=8, epochs=2)
+
+
+class Faces(OfFaces):
+    """A VAE of color images whose noise has one learned scale."""
 
     def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and the files that show it."""

@@ -1,7 +1,6 @@
 """The paper's other autoencoder: convolutional, without a distribution, on gray faces."""
 
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import sources
-from vae_lab.experiments.faces import SHOWN, average_face, pixel_error
+from vae_lab.experiments.faces import SHOWN, OfFaces, average_face, pixel_error
 from vae_lab.experiments.figures import seconds, sizes
 from vae_lab.experiments.whole import fit_whole
 from vae_lab.models import Autoencoder
@@ -18,30 +17,8 @@ from vae_lab.nets import Shape, conv_decoder, conv_encoder
 from vae_lab.objectives import squared_error
 
 
-@dataclass(frozen=True)
-class GrayAutoencoder:
-    """An autoencoder of gray images that minimizes the squared error, and how it is trained.
-
-    The fields are those of `faces.Faces`.
-    """
-
-    what: str
-    data: str
-    side: int
-    width: int
-    epochs: int
-    latents: int = 64
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    seed: int = 0
-
-    @property
-    def source(self) -> sources.Source:
-        return sources.faces(self.data, self.side)
-
-    def quick(self) -> "GrayAutoencoder":
-        """The same in seconds."""
-        return replace(self, side=32, width=8, epochs=2)
+class GrayAutoencoder(OfFaces):
+    """An autoencoder of gray images that minimizes the squared error."""
 
     def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and a sheet of held-out ones."""
