@@ -11,7 +11,7 @@ AT_ONCE = 1000  # rows compared with all others together
 class KernelDistance(NamedTuple):
     """A squared distance and its standard error, in units of the kernel."""
 
-    value: float  # unbiased, so below zero about as often as above where both sets are alike
+    value: float  # unbiased, so on average zero where both sets are alike, and often below
     error: float  # of the value, over new features a and b: by the jackknife
 
 
