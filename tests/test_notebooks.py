@@ -1,5 +1,6 @@
 """The committed chapters: executed, light, clean, listed."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,9 +8,15 @@ import nbformat
 import pytest
 import yaml
 
+from vae_lab import data
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("[!.]*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users|private|usr|opt)/\w")
+
+CHOICE = re.compile(
+    r'^<details name="([\w-]+)" class="choice( right)?"><summary>.+</summary>\n\n(.+)\n\n</details>$', re.M
+)
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -59,6 +66,44 @@ def test_names_no_path_of_a_machine(path):
 @each_notebook
 def test_cells_are_short(path):
     assert max(len(cell.source.splitlines()) for cell in code_cells(path)) <= 25
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem[:2].isdigit()], ids=lambda path: path.stem)
+def test_asks_questions_that_answer(path):
+    """Two to four questions, one a prediction, each with one right choice and an answer to every choice."""
+    text = "\n\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    questions = {}
+    for name, right, answer in CHOICE.findall(text):
+        assert answer.startswith("Right." if right else "No."), name
+        questions.setdefault(name, []).append(bool(right))
+    assert len(CHOICE.findall(text)) == text.count("<details"), "a choice is not written as the others are"
+    assert 2 <= len(questions) <= 4 and all(name.startswith(f"q{path.stem[:2]}-") for name in questions)
+    assert all(sum(rights) == 1 and 2 <= len(rights) <= 4 for rights in questions.values())
+    asked = len(re.findall(r"^\*\*(?:Predict|Check yourself)\.\*\* ", text, re.M))
+    assert asked == len(questions) and "**Predict.**" in text
+
+
+def test_every_notebook_begins_with_the_same_cell():
+    """It installs the package in Colab, and offers to keep what is loaded on the reader's drive."""
+    first = [code_cells(path)[0] for path in NOTEBOOKS]
+    assert len({cell.source for cell in first}) == 1
+    assert all(cell.metadata.tags == ["remove-cell"] for cell in first)
+
+
+@each_notebook
+def test_needs_no_file_beside_it(path):
+    """In Colab a chapter lies alone. What it reads comes with the package; `make alone` tries that."""
+    for cell in code_cells(path):
+        assert not re.search(r"""results/|["']\.\.?/|\burl(open|retrieve)\b""", cell.source), cell.source
+
+
+@each_notebook
+def test_offers_data_sets_that_there_are(path):
+    source = "\n".join(cell.source for cell in code_cells(path))
+    offered = re.findall(r'^DATASET = "(.+)"  # @param (.+)$', source, re.M)
+    assert len(offered) == ("DATASET" in source)
+    for default, choices in offered:
+        assert default in json.loads(choices) and set(json.loads(choices)) <= set(data.NAMES)
 
 
 def test_every_notebook_is_in_the_table_of_contents():

@@ -83,6 +83,25 @@ def load_decoder(path: Path | str) -> nn.Sequential:
     return decoder.eval()
 
 
+def recorded(name: str, file: str = "metrics.json") -> Path:
+    """A file of a recorded run, of those that come with the package: metrics.json and the .safetensors.
+
+    Raises `RecordError` if there is no such file.
+    """
+    here = Path(__file__).parent
+    inside, beside = here / "results", here.parent / "book/results"  # installed; in the repository
+    folder = inside if inside.is_dir() else beside
+    if not (folder / name / file).is_file():
+        there = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{file}")))
+        raise RecordError(f"no recorded run {name!r} with a {file}; choose one of {there or 'none'}")
+    return folder / name / file
+
+
+def figures(name: str) -> dict:
+    """What a recorded run found: its metrics.json."""
+    return json.loads(recorded(name).read_text("utf8"))
+
+
 @torch.no_grad()
 def prior_means(model, n: int, *, seed: int = 0) -> Tensor:
     """The means of p(x|z) for n draws of z from N(0, I): (n, C, H, W) on the CPU."""

@@ -1,0 +1,27 @@
+"""A Google Drive to work in, for Colab's machines forget everything."""
+
+import os
+from pathlib import Path
+
+MOUNT = Path("/content/drive")
+
+
+def work_on_drive() -> Path:
+    """Mount the reader's Google Drive, for which Colab asks permission, and work in its folder `vae_lab`.
+
+    Data sets are kept there ($VAE_LAB_DATA), and so is what is written to a relative path, as a checkpoint.
+    Returns the folder. Raises `RuntimeError` outside Colab.
+    """
+    try:
+        from google.colab import drive
+    except ImportError as error:
+        raise RuntimeError(
+            "only Colab can mount Google Drive; elsewhere set VAE_LAB_DATA to the folder that is to keep data"
+        ) from error
+    drive.mount(str(MOUNT))
+    folder = MOUNT / "MyDrive" / "vae_lab"
+    folder.mkdir(exist_ok=True)
+    os.environ["VAE_LAB_DATA"] = str(folder)
+    os.chdir(folder)
+    print(f"Working in {folder}")
+    return folder
