@@ -22,7 +22,8 @@ def save(path, color, size=(40, 30), noise=0):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Ten cats, three dogs and two wild animals, of one color each; no part to test on, nothing at home."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for home in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(home, str(tmp_path / "home"))
     caches._say.cache_clear()
     for species, count, color in (("cat", 10, 100), ("dog", 3, 150), ("wild", 2, 200)):
         for i in range(count):

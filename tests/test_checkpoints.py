@@ -67,6 +67,7 @@ def refused(path: Path, words: str, call=run, **arguments) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills outright")
 def test_a_run_killed_twenty_times_ends_as_if_it_had_never_been(tmp_path):
     folders = {name: tmp_path / name for name in ("whole", "killed")}
     for folder in folders.values():

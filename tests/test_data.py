@@ -271,5 +271,6 @@ def test_root_is_the_environments_or_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_LAB_DATA", str(tmp_path))
     assert data.root() == tmp_path
     monkeypatch.setenv("VAE_LAB_DATA", "")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for home in ("HOME", "USERPROFILE"):  # the second on Windows
+        monkeypatch.setenv(home, str(tmp_path))
     assert data.root() == tmp_path / ".cache" / "vae_lab"

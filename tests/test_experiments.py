@@ -1,7 +1,6 @@
 """Recorded runs at quick scale: what they write, what it is worth, and what is left when they fail."""
 
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -153,7 +152,7 @@ def test_an_interrupted_run_resumes(tiny, monkeypatch, capsys):
     def interrupt(self, *args):
         interrupt.calls += 1
         if interrupt.calls == 15:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return draws(self, *args)
 
     interrupt.calls = 0

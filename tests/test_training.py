@@ -252,6 +252,7 @@ def test_evaluate_measures_without_dropout(patterns):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_the_package_is_imported_in_a_blink():
     """Beyond torch, which is needed in any case."""
     program = """

@@ -118,6 +118,8 @@ def _unpack(archive: Path, place: Path, source: str) -> None:
             f"The zip had {archive.stat().st_size} bytes and the SHA-256 {digest}.\n"
         )
         shutil.rmtree(place / ".cache", ignore_errors=True)  # of pictures that are gone
+        if place.exists():  # empty; Windows renames to no name that is taken
+            place.rmdir()
         new.replace(place)
     if left_out:
         names = ", ".join(left_out[:5]) + ", …" * (len(left_out) > 5)
