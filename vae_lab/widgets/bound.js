@@ -50,7 +50,8 @@ function makePlane(model, q) {
   const mean = makeHandle("mean of q", svg("path", { class: "arrows", d: ARROWS }), svg("circle", { class: "dot", r: 7 }));
   const corner = makeHandle("scales of q", svg("rect", { class: "dot", x: -6, y: -6, width: 12, height: 12 }));
   const size = { viewBox: `-34 -24 ${SIDE + 46} ${SIDE + 58}`, width: SIDE + 46, height: SIDE + 58 };
-  const root = svg("svg", { class: "plane", ...size }, ...ticks(q.view), paper, inside, corner, mean);
+  const role = { role: "group", "aria-label": "The posterior, and q over it" };
+  const root = svg("svg", { class: "plane", ...size, ...role }, ...ticks(q.view), paper, inside, corner, mean);
 
   const codeAt = (/** @type {number} */ across, /** @type {number} */ down) => [(2 * across - 1) * q.view, (1 - 2 * down) * q.view];
   const to = (/** @type {number} */ x, /** @type {number} */ y) => q.write([x, y]);

@@ -1,6 +1,6 @@
 // EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
 import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
-import { draggable, html, mount, short, svg, written } from "./ui.js";
+import { draggable, html, mount, placeIn, short, svg, written } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {[string, number, number]} Entry */
@@ -42,9 +42,15 @@ function stateOf(model) {
     parameters[NUMBERS * k + 2] = Math.min(y1, Math.max(y0, y));
     write({ parameters, trace: [] });
   };
+  /** Put the nearest mean there, for those who press rather than drag. @param {number} x @param {number} y */
+  const moveNearest = (x, y) => {
+    const parameters = model.get("parameters");
+    const far = Array.from({ length: K }, (_, k) => Math.hypot(parameters[NUMBERS * k + 1] - x, parameters[NUMBERS * k + 2] - y));
+    move(far.indexOf(Math.min(...far)), x, y);
+  };
   const back = () => write({ parameters: [...model.get("start")], source: [], trace: [] });
   const trace = () => /** @type {Entry[]} */ (model.get("trace").length ? model.get("trace") : [now("")]);
-  return { points, N, K, q, step, move, back, trace };
+  return { points, N, K, q, step, move, moveNearest, back, trace };
 }
 
 /** @typedef {ReturnType<typeof stateOf>} State */
@@ -77,7 +83,12 @@ function makePlane(model, state) {
     svg("text", { class: "name", x: SQUARE, y: height + 17, "text-anchor": "end", "aria-hidden": true }, `${names[0]} →`),
     svg("text", { class: "name", x: 0, y: -7, "aria-hidden": true }, `↑ ${names[1]}`),
   ];
-  const root = svg("svg", { class: "plane", ...size }, ...axes, paper, clipped, ...parts.map((part) => part.handle));
+  const role = { role: "group", "aria-label": "Points, and the components over them" };
+  const root = svg("svg", { class: "plane", ...size, ...role }, ...axes, paper, clipped, ...parts.map((part) => part.handle));
+  paper.addEventListener("click", (event) => {
+    const [right, down] = placeIn(paper, event);
+    state.moveNearest(x0 + right * (x1 - x0), y1 - down * (y1 - y0));
+  });
   const update = () => {
     const logResp = state.q();
     dots.forEach((dot, n) => {
@@ -93,13 +104,13 @@ function makePlane(model, state) {
  * @param {State} state @param {number} k
  * @param {{model: Model, place: (x: number, y: number) => number[], paper: SVGElement}} plane */
 function component(state, k, { model, place, paper }) {
-  const color = `color: var(--kind-${k})`, [[x0, x1], [y0, y1]] = model.get("ranges");
+  const color = `color: var(--kind-${k})`, [[x0, x1], [y0, y1]] = model.get("ranges"), [across, up] = model.get("names");
   const ellipses = [1, 2].map((r) => svg("ellipse", { class: `at-${r}`, style: color }));
-  const role = { tabindex: 0, role: "slider", "aria-label": `mean of component ${letter(k)}` };
+  const role = { tabindex: 0, role: "slider", "aria-label": `mean of component ${letter(k)}`, "aria-roledescription": "point in a plane" };
   const label = svg("text", { "text-anchor": "middle", y: 5 }, letter(k));
   const handle = svg("g", { class: "handle", style: color, ...role }, svg("circle", { r: 20, class: "reach" }), svg("circle", { r: 12 }), label);
   const numbers = () => model.get("parameters").slice(NUMBERS * k, NUMBERS * (k + 1));
-  draggable(handle, paper, (across, down) => state.move(k, x0 + across * (x1 - x0), y1 - down * (y1 - y0)));
+  draggable(handle, paper, (right, down) => state.move(k, x0 + right * (x1 - x0), y1 - down * (y1 - y0)));
   handle.addEventListener("keydown", (event) => {
     const by = KEYS[/** @type {keyof typeof KEYS} */ (event.key)], far = ((event.shiftKey ? 5 : 1) * (x1 - x0)) / 60;
     if (!by) return;
@@ -118,7 +129,7 @@ function component(state, k, { model, place, paper }) {
     handle.setAttribute("aria-valuemin", String(x0));
     handle.setAttribute("aria-valuemax", String(x1));
     handle.setAttribute("aria-valuenow", mx.toFixed(2));
-    handle.setAttribute("aria-valuetext", `${written(mx, 0.01)}, ${written(my, 0.01)}`);
+    handle.setAttribute("aria-valuetext", `${across} ${written(mx, 0.01)}, ${up} ${written(my, 0.01)}`);
   };
   return { ellipses, handle, update };
 }

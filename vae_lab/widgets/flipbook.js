@@ -71,7 +71,7 @@ function render({ model, el }) {
     model.set("frame", frame);
     model.save_changes();
   };
-  const { ask, stop } = oncePerFrame(draw), end = watch(model, ["frame"], ask), caption = html("div", { class: "caption" });
+  const { ask, stop } = oncePerFrame(draw), end = watch(model, ["frame"], ask), caption = html("div", { class: "caption", "aria-live": "polite" });
   const picture = makePicture(model, ask), curve = model.get("curve").length ? makeCurve(model, go) : null;
   const reset = html("button", { type: "button", click: () => go(model.get("start")) }, "Put it back");
   const stage = html("div", { class: "stage" }, html("div", {}, picture.canvas, caption), ...(curve ? [curve.root] : []));

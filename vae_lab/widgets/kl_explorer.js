@@ -145,7 +145,8 @@ function makeChart(model, weight, curve) {
     ...[bottom, top].map((d) => svg("text", { x: -6, y: y(d) + 4, "text-anchor": "end" }, d.toFixed(0))),
   ];
   const clipped = svg("svg", { class: "clipped", "aria-hidden": true, width, height }, tangent, path, ...dots);
-  const root = svg("svg", { viewBox: `-32 -2 ${width + 34} ${height + 26}`, width: width + 34, height: height + 26 }, paper, clipped, ...texts, handle);
+  const size = { viewBox: `-32 -2 ${width + 34} ${height + 26}`, width: width + 34, height: height + 26 };
+  const root = svg("svg", { ...size, role: "group", "aria-label": "Rate and distortion" }, paper, clipped, ...texts, handle);
   draggable(handle, paper, (across, down) => {
     const far = fine.map(([r, d]) => Math.hypot(x(r) - across * width, y(d) - down * height));
     weight.write(weight.at(far.indexOf(Math.min(...far)) / FINE));

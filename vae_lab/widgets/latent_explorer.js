@@ -61,7 +61,7 @@ function inNumbers(model, latents, z) {
 function build(model, latents) {
   const image = makeImage(model), plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
   const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
-  const numbers = html("div", { class: "numbers" });
+  const numbers = html("div", { class: "numbers", "aria-live": "polite" });
   const reset = html("button", { type: "button", click: () => latents.write({ ...model.get("start") }) }, "Put it back");
   const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
   const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];

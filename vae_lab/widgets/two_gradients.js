@@ -51,7 +51,7 @@ function makeHandle({ label, trait, shape, paper }, state, valueAt) {
   });
   const update = (/** @type {number} */ x, /** @type {number} */ y) => {
     root.setAttribute("transform", `translate(${x} ${y})`);
-    root.setAttribute("aria-valuenow", String(state.read()[trait]));
+    root.setAttribute("aria-valuenow", state.read()[trait].toFixed(2));
   };
   return { root, update };
 }
@@ -69,7 +69,8 @@ function makePlane(state) {
   const ticks = [-REACH, 0, REACH].map((z) => svg("text", { x: across(z), y: FLOOR + 16, "text-anchor": "middle" }, short(z)));
   const axis = svg("text", { class: "name", x: WIDTH - 18, y: FLOOR + 16, "text-anchor": "end" }, "z →");
   const size = { viewBox: `-10 -6 ${WIDTH + 20} ${FLOOR + 28}`, width: WIDTH + 20, height: FLOOR + 28 };
-  const root = svg("svg", { class: "plane", ...size }, paper, inside, draw, scale.root, mean.root, ...ticks, axis);
+  const role = { role: "group", "aria-label": "f, and below it the density with one draw" };
+  const root = svg("svg", { class: "plane", ...size, ...role }, paper, inside, draw, scale.root, mean.root, ...ticks, axis);
 
   function update() {
     const { mu, sigma, eps, z, objective } = state.read(), { f, slope, low, high } = objective, x = across(z);

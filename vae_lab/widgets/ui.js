@@ -104,7 +104,7 @@ export function draggable(pad, box, move) {
 }
 
 /** Where a pointer is in an element: 0 at its left or top, 1 at its right or bottom.
- * @param {Element} box @param {PointerEvent} event @returns {[number, number]} */
+ * @param {Element} box @param {MouseEvent} event @returns {[number, number]} */
 export function placeIn(box, event) {
   const { left, top, width, height } = box.getBoundingClientRect();
   return [(event.clientX - left) / width, (event.clientY - top) / height];
