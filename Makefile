@@ -11,11 +11,11 @@ export OMP_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab benchmarks -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
-SITE_SOURCES := $(wildcard site/*.js site/*.css site/theme/*.css)
+SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/*.css site/theme/*.css))
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
-.PHONY: help book test mnist lint notebooks bench serve screenshot clean
+.PHONY: help book test mnist alone lint notebooks assignments bench serve pdf screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,22 +25,32 @@ book: $(HTML)  ## build the book and say where it is
 
 test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
 	@mkdir -p _build/tests && rm -f _build/tests/*.xml
-	$(BIN)/pytest -q -n 2 --ignore=tests/test_site.py --ignore=tests/test_chapters_on_mnist.py --junitxml=_build/tests/package.xml tests
+	$(BIN)/pytest -q -n 2 --ignore=tests/test_site.py --ignore=tests/test_published.py --ignore=tests/test_access.py \
+	  --ignore=tests/test_weight.py --ignore=tests/test_chapters_on_mnist.py --junitxml=_build/tests/package.xml tests
 	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
-	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py
+	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py tests/test_weight.py tests/test_published.py
+	$(BIN)/pytest -q -n 2 --dist loadgroup --junitxml=_build/tests/access.xml tests/test_access.py
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
 
 mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there too?
 	$(BIN)/pytest -q -n 2 tests/test_chapters_on_mnist.py
 
-lint: .venv/.installed  ## format and lint code and notebooks
+# Some of it: make alone ONLY="08 or derivations", ONLY=oldest, ONLY=jupyter
+alone: .venv/.chromium  ## run every chapter outside the repository, with the oldest and the newest versions allowed
+	$(BIN)/pytest -q -n 2 --dist loadgroup -k "$(ONLY)" tests/alone.py
+
+lint: .venv/.installed  ## format and lint code, notebooks and workflows
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/zizmor --offline --quiet --min-severity medium .github
 
 notebooks: .venv/.installed  ## execute the notebooks in place and strip what differs from run to run
 	$(BIN)/python site/execute.py in-place
 	@echo "The notebooks in book/ are executed: look at them with git diff --stat"
+
+assignments: .venv/.installed  ## make the assignments: student versions, solutions, autograders
+	$(BIN)/python -m assignments.generate
 
 # All cores here, one thing at a time. To record: make bench OUT=book/results/speed
 OUT := _build/benchmarks
@@ -51,16 +61,20 @@ bench: .venv/.installed  ## measure how fast training is, against what one would
 serve: $(HTML)  ## build the book and serve it at http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html 8000
 
-screenshot: $(HTML) .venv/.chromium  ## take the README's picture of the book
-	$(BIN)/python site/screenshot.py site/screenshot.png
-	@echo "The picture: site/screenshot.png"
+pdf: $(HTML) .venv/.chromium  ## print the book
+	$(BIN)/python site/pdf.py _build/book.pdf
+	@echo "The PDF: file://$(CURDIR)/_build/book.pdf"
+
+screenshot: $(HTML) .venv/.chromium  ## take the pictures of the book for the README and for links to it
+	$(BIN)/python site/screenshot.py site/screenshot.png site/card.png
+	@echo "The pictures: site/screenshot.png and site/card.png"
 
 clean:  ## remove everything that was built (.venv stays)
 	rm -rf _build site/dist site/node_modules .pytest_cache .ruff_cache
 	@echo "Clean. To set up from nothing, remove .venv as well."
 
 # Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
-$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/logo.svg site/templates/layout.html _build/.settings .venv/.installed
+$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/valid_html.py site/published.py site/logo.svg site/card.png $(wildcard site/templates/*) _build/.settings .venv/.installed
 	$(BIN)/python site/execute.py cache
 	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
 	@echo "Building the pages ..."

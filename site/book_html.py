@@ -5,10 +5,13 @@ the variables of `theme/colors.css`, each with the plain color behind it.
 """
 
 import re
+from base64 import b64decode, b64encode
 from html import escape
+from io import BytesIO
 from pathlib import Path
 
 from docutils import nodes
+from PIL import Image
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 PALETTE = {
@@ -64,10 +67,18 @@ def rename_ids(svg: str, prefix: str) -> str:
     return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}", svg)
 
 
+def lighter(png: re.Match) -> str:
+    """A PNG inside a figure as a WebP of the very same pixels, in a third to a half fewer bytes."""
+    file = BytesIO()
+    Image.open(BytesIO(b64decode(png[1]))).save(file, "WEBP", lossless=True)
+    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
+
+
 def inline(svg: str, *, alt: str, prefix: str) -> str:
     """Return the SVG file `svg` as an HTML fragment that scales with the column, described by `alt`."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"data:image/png;base64,([\w+/=\s]+)", lighter, svg)
     svg = re.sub(r'(<tspan x="[-\d.]+) [-\d. ]+"', r'\1"', svg)  # each letter placed as in another font
     head, body = recolor(rename_ids(svg, prefix)).replace("xlink:href", "href").split(">", 1)
     width = re.search(r'\bwidth="([\d.]+)(pt|px)?"', head)

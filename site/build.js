@@ -59,10 +59,13 @@ for (const name of ["core.js", "input/tex.js", "input/tex/extensions", "output/c
 const font = "node_modules/@mathjax/mathjax-stix2-font";
 for (const name of ["chtml.js", "chtml"]) cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });
 
-// The licenses of all this ask to travel with it.
+// The licenses of what the pages load ask to travel with it; tools for development stay here.
+const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
 const licenses = [];
-for (const entry of readdirSync("node_modules", { recursive: true })) {
-  if (/(^|\/)licen[cs]e(\.\w+)?$/i.test(entry) && !entry.startsWith(".") && !/(^|\/)@?esbuild\//.test(entry))
-    licenses.push(`== ${entry}\n\n${readFileSync(`node_modules/${entry}`, "utf8").trim()}\n`);
+for (const folder of Object.keys(packages).filter((name) => name && !packages[name].dev)) {
+  for (const entry of readdirSync(folder, { recursive: true })) {
+    if (/(^|\/)licen[cs]e(\.\w+)?$/i.test(entry) && !entry.includes("node_modules/"))
+      licenses.push(`== ${folder.slice("node_modules/".length)}/${entry}\n\n${readFileSync(`${folder}/${entry}`, "utf8").trim()}\n`);
+  }
 }
 writeFileSync(`${dist}/third-party-licenses.txt`, licenses.sort().join("\n\n"));

@@ -18,5 +18,7 @@ window.MathJax = {
         keepTogether(data.root);
       });
     },
+    // A long chapter's equations keep the page busy for a second: the widgets come first.
+    pageReady: () => Promise.resolve(window.widgetsShown).then(() => MathJax.startup.defaultPageReady()),
   },
 };

@@ -16,11 +16,34 @@ const anywidget = new Promise((resolve) => {
 });
 import("anywidget");
 
+/** A slider's view that tells those who do not see it what it shows: the label names its handle, and the handle's
+ * value is the text beside it, which in most sliders can be typed too. @param {new (...rest: any[]) => any} View */
+const spoken = (View) =>
+  class extends View {
+    render() {
+      super.render();
+      const handle = this.el.querySelector(".noUi-handle"), told = "aria-valuetext";
+      this.label.id = `label-${this.cid}`;
+      handle.setAttribute("aria-labelledby", this.label.id);
+      if (this.readout.contentEditable === "true") {
+        this.readout.setAttribute("role", "textbox");
+        this.readout.setAttribute("aria-labelledby", this.label.id);
+      }
+      const tell = () => {
+        if (handle.getAttribute(told) !== this.readout.textContent) handle.setAttribute(told, this.readout.textContent);
+      };
+      const watcher = new MutationObserver(tell); // noUiSlider writes all the digits there are
+      watcher.observe(this.readout, { characterData: true, childList: true, subtree: true });
+      watcher.observe(handle, { attributeFilter: [told] });
+      tell();
+    }
+  };
+
 class PageManager extends ManagerBase {
   async loadClass(name, module) {
     const classes = { "@jupyter-widgets/base": base, "@jupyter-widgets/controls": controls, anywidget: await anywidget }[module];
     if (!classes?.[name]) throw new Error(`This page has no widget ${module}.${name}`);
-    return classes[name];
+    return name.endsWith("SliderView") ? spoken(classes[name]) : classes[name];
   }
   // There is no kernel: a widget may talk to it, and nobody listens.
   async _create_comm() {
@@ -55,4 +78,7 @@ async function show() {
   }
 }
 
-window.addEventListener("load", show);
+// Equations wait for this (mathjax.js).
+window.widgetsShown = new Promise((resolve) => {
+  document.addEventListener("DOMContentLoaded", () => show().finally(resolve));
+});

@@ -1,0 +1,79 @@
+"""How much a page weighs, and how soon it is there.
+
+`make book` first, or `make test`, which does.
+"""
+
+import gzip
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from test_site import EXPLORERS, FILES, HTML, PAGES, host  # noqa: F401
+
+from browser import launch
+
+MOST = 1.5e6  # bytes of a page with its widgets, gzipped
+SHIFT = 0.25  # of the layout while it loads: where Web Vitals calls it poor
+KEPT = {".woff2", ".png", ".jpg"}  # compressed already
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with launch() as browser:
+        yield browser
+
+
+def gzipped(path) -> int:
+    data = path.read_bytes()
+    return len(data) if path.suffix in KEPT else len(gzip.compress(data))
+
+
+# What Lighthouse reports, without its slowed-down phone: first and largest paint, shifts, each task's time
+# beyond 50 ms. And when the first slider has moved a picture.
+WATCH = """(() => {
+  window.vitals = { first: 0, largest: 0, shift: 0, blocked: 0, slider: 0 };
+  const watch = (type, each) =>
+    new PerformanceObserver((list) => list.getEntries().forEach(each)).observe({ type, buffered: true });
+  watch("paint", (e) => { if (e.name === "first-contentful-paint") vitals.first = e.startTime; });
+  watch("largest-contentful-paint", (e) => { vitals.largest = e.startTime; });
+  watch("layout-shift", (e) => { if (!e.hadRecentInput) vitals.shift += e.value; });
+  watch("longtask", (e) => { vitals.blocked += Math.max(0, e.duration - 50); });
+  const use = (key) => { // a key on the first slider as soon as it stands, until its widget has drawn anew
+    const handle = document.querySelector(".widget-area [role=slider]");
+    const widget = handle?.closest(".widget-area").querySelector(".vae-widget");
+    if (key && widget.dataset.ms) return (vitals.slider = performance.now());
+    if (widget?.dataset.ms) key = "ArrowLeft";
+    if (key) {
+      delete widget.dataset.ms;
+      key = key === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"; // it may stand at one end
+      handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }
+    requestAnimationFrame(() => requestAnimationFrame(() => use(key)));
+  };
+  use();
+})()"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light_and_soon_there(browser, host, name, capsys):  # noqa: F811
+    page = browser.new_page(viewport={"width": 1280, "height": 800})  # nothing is in its cache
+    loaded = []
+    page.on("request", lambda request: loaded.append(urlsplit(request.url)))
+    page.add_init_script(WATCH)
+    page.goto(f"{host}/{name}", wait_until="load")
+    if name in EXPLORERS:
+        page.wait_for_function("vitals.slider")
+    page.wait_for_timeout(300)  # what a late font or equation would still move
+    vitals = page.evaluate("vitals")
+    page.close()
+    itself = len(gzip.compress(FILES[name].encode()))
+    files = {HTML.parent / unquote(url.path).strip("/") for url in loaded if url.scheme == "http"}
+    rest = sum(map(gzipped, files)) - itself
+    with capsys.disabled():
+        slider = f", first slider {vitals['slider'] / 1e3:.2f} s" if name in EXPLORERS else ""
+        print(
+            f"\n{name}: {itself / 1e3:.0f} kB, and {rest / 1e3:.0f} kB that pages share; first paint "
+            f"{vitals['first'] / 1e3:.2f} s, largest {vitals['largest'] / 1e3:.2f} s, "
+            f"blocked {vitals['blocked'] / 1e3:.2f} s, shift {vitals['shift']:.3f}{slider}"
+        )
+    assert itself <= MOST
+    assert vitals["shift"] < SHIFT
