@@ -25,8 +25,9 @@ MENDS = [
     # Headings begin with the chapter's own; the logo belongs to a landmark, and main is one already.
     (r'<p aria-level="2" class="caption" role="heading">', '<p class="caption">'),
     (
-        r'(?s)<div id="pst-primary-sidebar"(.*?)</div>(\s*<main [^>]*?) role="main"',
-        r'<header id="pst-primary-sidebar"\1</header>\2',
+        # The theme's script asks for the div.
+        r'(?s)(<div id="pst-primary-sidebar".*?</div>)(\s*<main [^>]*?) role="main"',
+        r"<header>\1</header>\2",
     ),
     # Roles that lists of works no longer have.
     (r'(<div[^>]*) role="(?:list|doc-biblioentry)"', r"\1"),
