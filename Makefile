@@ -15,7 +15,7 @@ SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/*.css site/th
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
-.PHONY: help book test mnist alone lint notebooks assignments bench serve pdf screenshot clean
+.PHONY: help book test access mnist alone lint notebooks assignments bench serve pdf screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,8 +30,10 @@ test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the
 	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
 	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py tests/test_weight.py tests/test_published.py
-	$(BIN)/pytest -q -n 2 --dist loadgroup --junitxml=_build/tests/access.xml tests/test_access.py
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
+
+access: $(HTML) .venv/.chromium  ## is every page there for every reader: axe, keyboard, small screens, valid HTML
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests/test_access.py
 
 mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there too?
 	$(BIN)/pytest -q -n 2 tests/test_chapters_on_mnist.py
