@@ -15,7 +15,7 @@ SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/*.css site/th
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
-.PHONY: help book test access mnist alone lint notebooks assignments bench serve pdf screenshot clean
+.PHONY: help book test access mnist alone lint notebooks assignments requirements bench serve pdf screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,11 @@ notebooks: .venv/.installed  ## execute the notebooks in place and strip what di
 
 assignments: .venv/.installed  ## make the assignments: student versions, solutions, autograders
 	$(BIN)/python -m assignments.generate
+
+requirements: $(BIN)/uv  ## pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+	  --upgrade --output-file requirements.txt pyproject.toml
+	@echo "See git diff requirements.txt, then make test"
 
 # All cores here, one thing at a time. To record: make bench OUT=book/results/speed
 OUT := _build/benchmarks

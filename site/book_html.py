@@ -2,6 +2,9 @@
 
 A notebook's figures keep plain colors, which any viewer shows. Here the colors of the book's palette become
 the variables of `theme/colors.css`, each with the plain color behind it.
+
+Figures and code say how large they are, so that a browser lays out what is on the screen and leaves the rest
+of a long page for later (`content-visibility` in the theme).
 """
 
 import re
@@ -81,11 +84,13 @@ def inline(svg: str, *, alt: str, prefix: str) -> str:
     svg = re.sub(r"data:image/png;base64,([\w+/=\s]+)", lighter, svg)
     svg = re.sub(r'(<tspan x="[-\d.]+) [-\d. ]+"', r'\1"', svg)  # each letter placed as in another font
     head, body = recolor(rename_ids(svg, prefix)).replace("xlink:href", "href").split(">", 1)
-    width = re.search(r'\bwidth="([\d.]+)(pt|px)?"', head)
-    pixels = float(width[1]) * (4 / 3 if width[2] == "pt" else 1) if width else None
+    width, height = map(float, re.search(r'viewBox="\S+ \S+ (\S+) (\S+)"', head).groups())
+    pixels = re.search(r'\bwidth="([\d.]+)(pt|px)?"', head)
+    pixels = float(pixels[1]) * (4 / 3 if pixels[2] == "pt" else 1) if pixels else width
     head = re.sub(r'\s(width|height|version|xmlns(:xlink)?|role|aria-label)="[^"]*"', "", head)
-    size = f' style="width: {pixels:.0f}px"' if pixels else ""
-    return f'{head} class="figure" role="img" aria-label="{escape(alt)}"{size}>{body}'
+    svg = f'{head} class="figure" role="img" aria-label="{escape(alt)}">{body}'
+    size = f"width: {pixels:.0f}px; aspect-ratio: {width:.6g} / {height:.6g}"
+    return f'<span class="drawing" style="{size}">{svg}</span>'
 
 
 class TidyOutputs(SphinxPostTransform):
@@ -105,6 +110,16 @@ class TidyOutputs(SphinxPostTransform):
                 block.parent.remove(block)
 
 
+def count_lines(app, pagename, templatename, context, doctree):
+    """Tell the theme how many lines each code cell has."""
+
+    def with_lines(cell: re.Match) -> str:
+        return f'{cell[1]} style="--lines: {cell[3].count(chr(10))}"{cell[2]}{cell[3]}</pre>'
+
+    start = r'(<div class="cell_input docutils container")(>\s*(?:<div [^>]*>)+<pre>)'
+    context["body"] = re.sub(rf"{start}(.*?)</pre>", with_lines, context.get("body", ""), flags=re.DOTALL)
+
+
 def offer_colab(app, pagename, templatename, context, doctree):
     """Offer Colab by its name instead of behind a rocket, and only on what Colab can open: notebooks."""
     notebook = pagename in app.env.found_docs and app.env.doc2path(pagename).endswith(".ipynb")
@@ -119,5 +134,6 @@ def offer_colab(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.add_post_transform(TidyOutputs)
+    app.connect("html-page-context", count_lines)
     app.connect("html-page-context", offer_colab, priority=900)  # after the theme has made its buttons
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -58,14 +58,19 @@ export function paint(node) {
   node.childNodes.forEach(paint);
 }
 
-/** Lines break neither at the bars of q(z | x) and KL(q ‖ p) nor between parentheses. */
+/** Lines break neither at the bars of q(z | x) and KL(q ‖ p) nor between parentheses; and within the text, where there
+ * is another line to go to, neither at thin spaces nor between brackets of any kind. */
 export function keepTogether(root) {
+  const inText = root.attributes.get("display") !== "block";
+  const opening = 4, closing = 5; // TeX's classes
+  const bracket = (node, sign, kind) => text(node) === sign || (inText && node.texClass === kind);
+  const thin = (node) => !node.attributes.isSet("linebreak") && parseFloat(node.attributes.get("width")) < 1;
   let depth = 0;
   root.walkTree((node) => {
-    if (!node.isKind("mo")) return;
-    const sign = text(node);
-    if (sign === "(") depth += 1;
-    if (depth > 0 || ["∣", "‖", "∥"].includes(sign)) node.attributes.set("linebreak", "nobreak");
-    if (sign === ")") depth -= 1;
+    const sign = node.isKind("mo");
+    if (sign && bracket(node, "(", opening)) depth += 1;
+    const keep = sign ? ["∣", "‖", "∥"].includes(text(node)) : inText && node.isKind("mspace") && thin(node);
+    if (keep || (sign && depth > 0)) node.attributes.set("linebreak", "nobreak");
+    if (sign && depth > 0 && bracket(node, ")", closing)) depth -= 1;
   });
 }

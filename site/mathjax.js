@@ -1,6 +1,8 @@
 // MathJax's configuration, from our own files alone.
 import { keepTogether, paint } from "./equations.js";
 
+const parsed = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
+
 window.MathJax = {
   ...window.MathJax, // what Sphinx has set
   loader: {
@@ -19,6 +21,6 @@ window.MathJax = {
       });
     },
     // A long chapter's equations keep the page busy for a second: the widgets come first.
-    pageReady: () => Promise.resolve(window.widgetsShown).then(() => MathJax.startup.defaultPageReady()),
+    pageReady: () => parsed.then(() => window.widgetsShown).then(() => MathJax.startup.defaultPageReady()),
   },
 };

@@ -79,6 +79,4 @@ async function show() {
 }
 
 // Equations wait for this (mathjax.js).
-window.widgetsShown = new Promise((resolve) => {
-  document.addEventListener("DOMContentLoaded", () => show().finally(resolve));
-});
+window.widgetsShown = new Promise((resolve) => show().finally(resolve));

@@ -7,6 +7,7 @@ One chapter also runs in a real JupyterLab and a real Notebook, where a browser 
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -46,15 +47,16 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environment(request, wheel) -> Path:
+def environment(request, wheel, tmp_path_factory):
     """A fresh environment that holds the package from its wheel, with versions of one end."""
     version, resolution, others = ENDS[request.param]
-    folder = ROOT / "_build/alone" / request.param
-    uv("venv", "--clear", "--python", version, folder)
+    folder = tmp_path_factory.mktemp(request.param) / "venv"  # of its own: another run may go on beside this one
+    uv("venv", "--python", version, folder)
     python = folder / "bin/python"
     uv("pip", "install", "--python", python, "--resolution", resolution, wheel, *others)
     subprocess.run([python, "-m", "ipykernel", "install", "--sys-prefix"], check=True, capture_output=True)
-    return folder
+    yield folder
+    shutil.rmtree(folder)  # gigabytes
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_broken_pictures_are_named_and_left_out_only_when_asked(folder, capsys):
 
 
 def test_an_empty_folder_says_what_to_put_there(tmp_path):
-    with pytest.raises(DataError, match=r"no pictures in .*afhq/train/wild.*toy-faces"):
+    with pytest.raises(DataError, match=r"no pictures in .*afhq.train.wild.*toy-faces"):
         afhq.read("afhq-wild", tmp_path)
     with pytest.raises(ValueError, match="8 pixels"):
         afhq.read("afhq", tmp_path, side=3)

@@ -25,7 +25,7 @@ from vae_lab.training import fit
     [
         (True, True, "Computing on cuda (H200)\n"),
         (False, True, "Computing on mps (Apple GPU)\n"),
-        (False, False, "Computing on cpu (1 threads of 6 cores)\n"),
+        (False, False, "Computing on cpu (1 thread of 6 cores)\n"),
     ],
 )
 def test_the_fastest_device_is_picked_and_printed(monkeypatch, capsys, cuda, mps, line):
@@ -36,6 +36,19 @@ def test_the_fastest_device_is_picked_and_printed(monkeypatch, capsys, cuda, mps
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     assert pick_device().type == line.split()[2]
     assert capsys.readouterr().out == line
+
+
+def test_no_import_is_left_for_the_first_optimizer():
+    """An interrupt amid that import would break every later optimizer until the kernel is restarted."""
+    program = """if True:
+        import sys, torch
+        from vae_lab.devices import pick_device
+        pick_device()
+        before = set(sys.modules)
+        torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+        print(set(sys.modules) - before)"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[-1] == "set()", told
 
 
 def test_a_seed_seeds_everything():
@@ -264,7 +277,8 @@ def test_the_bound_compiles_as_one_graph():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    sys.platform == "win32" or not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"
+    sys.platform != "linux" or not (shutil.which("g++") or shutil.which("clang++")),
+    reason="no C++ compiler that torch.compile can count on",
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_compiled_is_the_same_to_rounding(tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def test_without_network_the_way_out_is_named(raw):
         f"{raw / FIRST}.gz",
         "Name or service not known",
         "Connect to the network",
-        'load("digits")',
+        'choose the data set "digits"',
     ):
         assert words in message
     assert list(raw.iterdir()) == []

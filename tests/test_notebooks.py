@@ -108,7 +108,7 @@ def test_offers_data_sets_that_there_are(path):
 
 def test_every_notebook_is_in_the_table_of_contents():
     listed = re.findall(r"file: (book/\S+)", (ROOT / "_toc.yml").read_text("utf8"))
-    assert {str(path.relative_to(ROOT).with_suffix("")) for path in NOTEBOOKS} <= set(listed)
+    assert {path.relative_to(ROOT).with_suffix("").as_posix() for path in NOTEBOOKS} <= set(listed)
 
 
 def test_the_repository_has_one_address():

@@ -274,8 +274,21 @@ def test_a_figure_goes_into_the_page(tmp_path):
     ids = [{e.get("id") for e in ElementTree.fromstring(f).iter()} - {None} for f in (first, second)]
     assert ids[0] and not ids[0] & ids[1]
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', first)) == ids[0]
-    assert ElementTree.fromstring(first).get("aria-label") == 'a "point" & another'
+    assert ElementTree.fromstring(first).find("svg").get("aria-label") == 'a "point" & another'
     assert "var(--vae-q, #0072b2)" in first and "var(--vae-paper, #ffffff)" in first
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_what_is_laid_out_later_takes_the_room_it_was_given(visit, size):
+    """Else the page jumps under its reader, and a link to a heading lands beside it."""
+    page = visit("book/08-vae.html", size=size)
+    before, after = page.evaluate("""[true, false].map((later) => {
+      const all = [...document.querySelectorAll(".drawing, .cell_input")].filter((e) => e.checkVisibility());
+      if (!later) all.forEach((e) => { e.style.contentVisibility = "visible"; });
+      return all.map((e) => e.getBoundingClientRect().height);
+    })""")
+    assert len(before) > 20
+    assert before == pytest.approx(after, abs=1)
 
 
 @pytest.mark.parametrize(("condition", "passes"), [("1 < 2", True), ("2 < 1", False)])

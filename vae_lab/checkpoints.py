@@ -180,7 +180,8 @@ def load(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            # Copies: what is mapped onto the file changes with it, and Windows replaces no file that is mapped.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({error!s:.100}); {_ASIDE}") from error
     if header.get("format") != FORMAT:

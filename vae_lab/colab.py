@@ -14,10 +14,10 @@ def work_on_drive() -> Path:
     """
     try:
         from google.colab import drive
-    except ImportError as error:
+    except ImportError:
         raise RuntimeError(
             "only Colab can mount Google Drive; elsewhere set VAE_LAB_DATA to the folder that is to keep data"
-        ) from error
+        ) from None
     drive.mount(str(MOUNT))
     folder = MOUNT / "MyDrive" / "vae_lab"
     folder.mkdir(exist_ok=True)

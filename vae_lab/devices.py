@@ -21,8 +21,11 @@ class BatchTooLarge(RuntimeError):
 def pick_device() -> torch.device:
     """The fastest device there is, CUDA before MPS before CPU; prints which.
 
-    Under `torchrun`, the one of this process, which joins the others here.
+    Under `torchrun`, the one of this process, which joins the others here. What the first optimizer would import
+    for seconds is imported here: an interrupt there leaves half of it behind, and no other optimizer can be made.
     """
+    import torch._dynamo
+
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -31,7 +34,8 @@ def pick_device() -> torch.device:
     elif torch.backends.mps.is_available() and processes == 1:
         device, name = torch.device("mps"), "Apple GPU"
     else:
-        device, name = torch.device("cpu"), f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+        threads, cores = torch.get_num_threads(), os.cpu_count()
+        device, name = torch.device("cpu"), f"{threads} thread{'s' * (threads > 1)} of {cores} cores"
     if processes > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)

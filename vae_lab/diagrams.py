@@ -40,7 +40,7 @@ def draw_vae(*, ax: Axes | None = None) -> Axes:
     ax.annotate(
         "",
         (3.75, 0.7),
-        (4.55, 1.5),
+        (4.3, 1.5),
         arrowprops={"arrowstyle": "-", "color": KL, "connectionstyle": "arc3,rad=0.35"},
     )
     ax.text(3.7, 1.5, "KL", color=KL, ha="right", va="center", weight="bold")

@@ -92,8 +92,8 @@ def _download(path: Path, md5: str, source) -> None:
             "elsewhere"
         ) from error
     raise DataError(
-        f"{path} is not there and cannot be fetched ({'; '.join(reasons)}). Connect to the network, put the "
-        'file there, or use the embedded data set: load("digits")'
+        f"{path} is not there and cannot be fetched ({'; '.join(dict.fromkeys(reasons))}). Connect to the network, put the "
+        'file there, or choose the data set "digits", which needs no network'
     )
 
 

@@ -83,7 +83,7 @@ def pixel_error(x: Tensor, drawn: Tensor) -> float:
 
 def average_face(images: Images) -> Tensor:
     """The mean of all images, (1, C, H, W): what a code must do better than."""
-    return images.pixels.sum(0, keepdim=True, dtype=torch.float64) / (255 * len(images))
+    return images.pixels.cpu().sum(0, keepdim=True, dtype=torch.float64) / (255 * len(images))
 
 
 @torch.no_grad()

@@ -118,4 +118,4 @@ def _drawn(e: RateDistortion, model: VAE, judge: Classifier, seed: int) -> Tenso
 @torch.no_grad()
 def _accuracy(judge: Classifier, test: Images) -> float:
     """Which part of the test images the classifier names rightly."""
-    return (judge(test.read()).argmax(1) == test.labels).double().mean().item()
+    return (judge(test.read()).argmax(1) == test.labels).float().mean().item()
