@@ -50,7 +50,7 @@ def wheel(tmp_path_factory) -> Path:
 def environment(request, wheel, tmp_path_factory):
     """A fresh environment that holds the package from its wheel, with versions of one end."""
     version, resolution, others = ENDS[request.param]
-    folder = tmp_path_factory.mktemp(request.param) / "venv"  # of its own: another run may go on beside this one
+    folder = tmp_path_factory.mktemp(request.param) / "venv"  # not one that another run may be using
     uv("venv", "--python", version, folder)
     python = folder / "bin/python"
     uv("pip", "install", "--python", python, "--resolution", resolution, wheel, *others)

@@ -180,7 +180,7 @@ def load(path: Path | str) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            # Copies: what is mapped onto the file changes with it, and Windows replaces no file that is mapped.
+            # Copies, for what is mapped onto the file changes with it, and Windows replaces no mapped file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({error!s:.100}); {_ASIDE}") from error

@@ -21,10 +21,9 @@ class BatchTooLarge(RuntimeError):
 def pick_device() -> torch.device:
     """The fastest device there is, CUDA before MPS before CPU; prints which.
 
-    Under `torchrun`, the one of this process, which joins the others here. What the first optimizer would import
-    for seconds is imported here: an interrupt there leaves half of it behind, and no other optimizer can be made.
+    Under `torchrun`, the one of this process, which joins the others here.
     """
-    import torch._dynamo
+    import torch._dynamo  # else the first optimizer does, and Ctrl-C in those seconds spoils every later one
 
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():

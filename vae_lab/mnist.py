@@ -91,9 +91,10 @@ def _download(path: Path, md5: str, source) -> None:
             f"cannot write to {path.parent} ({error.strerror}); make room there or point VAE_LAB_DATA "
             "elsewhere"
         ) from error
+    why = "; ".join(dict.fromkeys(reasons))
     raise DataError(
-        f"{path} is not there and cannot be fetched ({'; '.join(dict.fromkeys(reasons))}). Connect to the network, put the "
-        'file there, or choose the data set "digits", which needs no network'
+        f"{path} is not there and cannot be fetched ({why}). Connect to the network, put the file there, or "
+        'choose the data set "digits", which needs no network'
     )
 
 
