@@ -35,7 +35,5 @@ def generate(master: Path, out: Path, *, run_tests: bool = True) -> Path:
 
 if __name__ == "__main__":
     for master in MASTERS:
-        print(
-            f"{generate(master, Path('_build/assignments'))}: the solution earns every point",
-            flush=True,
-        )
+        print(f"{master.stem} ...", flush=True)
+        print(f"    {generate(master, Path('_build/assignments'))}: the solution earns every point")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 from otter.test_files import ExceptionTestFile
@@ -89,6 +90,7 @@ def test_an_untouched_notebook_passes_no_test(master, student, grading):
     for question in wrong_answers(master):
         results = _results(question, namespace)
         assert results and all(results.values()), question
+        assert not _crashes(question, namespace)
 
 
 @each_assignment
@@ -101,6 +103,9 @@ def test_mistakes_are_caught_and_explained(made, master, grading):
         _run(answer, namespace)
         results = _results(question, namespace) if question else {}
         problems += [f"{question}: the solution fails {test}" for test, words in results.items() if words]
+        for name in _functions(answer) if question else ():
+            for how in WRONG_SHAPES:
+                problems += _crashes(question, namespace | {name: _spoiled(namespace[name], how)})
         for mistake in wrong.get(question, []):
             words = _words_for(mistake, question, answer, dict(clean))
             if mistake["saying"] not in words:
@@ -129,12 +134,52 @@ def _run(cells, namespace):
 
 def _results(question, namespace):
     """What each test of a question says to the answer in `namespace`: nothing, if it passes."""
-    tests = ExceptionTestFile.from_file(f"tests/{question}.py")
-    tests.run(namespace)
     return {
         result.test_case.body.test_func.__name__: "" if result.passed else result.message
-        for result in tests.test_case_results
+        for result in _run_tests(question, namespace)
     }
+
+
+def _run_tests(question, namespace):
+    tests = ExceptionTestFile.from_file(f"tests/{question}.py")
+    tests.run(namespace)
+    return tests.test_case_results
+
+
+# What a function may return for a tensor or a number; none of it may crash a test.
+WRONG_SHAPES = (
+    lambda found: found.sum() if torch.is_tensor(found) else found,
+    lambda found: found[None] if torch.is_tensor(found) else torch.tensor([found, found]),
+    lambda found: found[:1] if torch.is_tensor(found) and found.ndim else found,
+)
+
+
+def _functions(cells):
+    """The names of the functions that an answer defines."""
+    return [name for cell in cells for name in re.findall(r"^def (\w+)\(", cell, re.M)]
+
+
+def _spoiled(function, how):
+    """A function like `function`, whose results have another shape."""
+
+    def spoiled(*args, **kwargs):
+        found = function(*args, **kwargs)
+        many = isinstance(found, tuple | list)
+        parts = [
+            how(one) if isinstance(one, float | torch.Tensor) else one for one in (found if many else [found])
+        ]
+        return type(found)(parts) if many else parts[0]
+
+    return spoiled
+
+
+def _crashes(question, namespace):
+    """What public tests say to an answer that they did not expect, where it is no sentence of theirs."""
+    return [
+        f"{question}, {result.test_case.body.test_func.__name__}: {result.message}"
+        for result in _run_tests(question, namespace)
+        if not (result.passed or result.test_case.hidden or "AssertionError" in result.message)
+    ]
 
 
 def _words_for(mistake, question, answer, namespace):
@@ -172,6 +217,15 @@ def test_says_its_points_and_its_time(master):
 
 
 @each_assignment
+def test_the_page_says_how_many_points_are_hidden(master):
+    cells = nbformat.read(master, as_version=4).cells
+    tests = [cell.source for cell in cells if "\nhidden: true\n" in cell.source]
+    hidden = sum(int(re.search(r"^points: (\d+)$", test, re.M)[1]) for test in tests)
+    page = (ROOT / "book" / "assignments.md").read_text("utf8")
+    assert re.search(rf"^\| {master.stem[0]} \|.* \| {hidden} \|$", page, re.M)
+
+
+@each_assignment
 def test_a_master_is_clean(master):
     notebook = nbformat.read(master, as_version=4)
     nbformat.validate(notebook)
@@ -185,7 +239,7 @@ def _secrets(master):
         if "\nhidden: true\n" in cell.source:
             secret |= set(re.findall(r"def test_\w+", cell.source))
         else:
-            solutions = re.compile(r"# BEGIN SOLUTION\n.*?# END SOLUTION", re.S)
+            solutions = re.compile(r"# BEGIN SOLUTION(?: NO PROMPT)?\n.*?# END SOLUTION", re.S)
             secret |= {
                 line.strip() for block in solutions.findall(cell.source) for line in block.splitlines()[1:-1]
             }
