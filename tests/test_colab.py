@@ -3,10 +3,12 @@
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import anywidget
+import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from tiny import QUICK, new_vae
 from torch import nn
 
@@ -33,6 +35,20 @@ def in_colab(monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_LAB_DATA", "elsewhere")
     monkeypatch.chdir(tmp_path)
     return calls
+
+
+def test_a_failed_installation_stops_the_chapter(monkeypatch):
+    """pip's magic does not: "Run all" would go on to a cell that says less."""
+    root = Path(__file__).parent.parent
+    setup = next(
+        c for c in nbformat.read(root / "book/08-vae.ipynb", as_version=4).cells if c.cell_type == "code"
+    )
+    asked = []
+    shell = SimpleNamespace(run_line_magic=lambda *words: asked.append(words))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="did not install vae_lab: connect"):
+        exec(TransformerManager().transform_cell(setup.source), {"get_ipython": lambda: shell})
+    assert [magic for magic, _ in asked] == ["pip"]
 
 
 def test_what_one_machine_keeps_on_drive_the_next_one_finds(in_colab, patterns, tmp_path, monkeypatch):

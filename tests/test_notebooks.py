@@ -113,8 +113,11 @@ def test_every_notebook_is_in_the_table_of_contents():
 
 def test_the_repository_has_one_address():
     """Chapters, package and citation name the repository that the book's buttons open."""
-    address = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]["url"]
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    address = config["repository"]["url"]
     naming = [*NOTEBOOKS, *ROOT.glob("assignments/*/*.ipynb"), ROOT / "assignments/otter.yml"]
     for path in [*naming, ROOT / "book/running.md", ROOT / "pyproject.toml", ROOT / "CITATION.cff"]:
         found = set(re.findall(r"https://github\.com/[\w-]+/vae-lab", path.read_text("utf8")))
         assert found == {address}, path.name
+    for path in NOTEBOOKS:
+        assert f"[published book]({config['html']['baseurl']})" in path.read_text("utf8"), path.name
