@@ -56,10 +56,10 @@ class PageManager extends ManagerBase {
 
 /** Sliders' labels may hold `$…$`; ipywidgets asks MathJax 2 to set them. @param {HTMLElement} label */
 function typeset(label) {
-  if (!window.MathJax?.typesetPromise || !/\$[^$]+\$/.test(label.textContent)) return;
+  if (!/\$[^$]+\$/.test(label.textContent)) return;
   label.classList.add("mathjax_process"); // the class on which Sphinx lets MathJax work
   label.innerHTML = label.innerHTML.replace(/\$([^$]+)\$/g, "\\($1\\)");
-  MathJax.startup.promise.then(() => MathJax.typesetPromise([label]));
+  MathJax.startup.promise?.then(() => MathJax.typesetPromise([label])); // earlier, it is one of the page's
 }
 
 async function show() {
