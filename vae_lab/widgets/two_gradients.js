@@ -168,7 +168,7 @@ function makeButtons(state, model) {
   const kinds = Object.keys(OBJECTIVES).map((name) => button(name, () => state.write({ objective: name })));
   const other = button("another ε", () => state.write({ which: (state.read().which + 1) % state.noise.length }));
   const baseline = button("baseline", () => state.write({ baseline: !state.read().baseline }));
-  const root = html("div", { class: "controls" }, html("span", { class: "what" }, "f:"), ...kinds, other, baseline);
+  const root = html("div", { class: "controls" }, html("span", { class: "what" }, "f:"), ...kinds, html("div", { class: "controls" }, other, baseline));
   const update = () => {
     kinds.forEach((kind) => kind.setAttribute("aria-pressed", String(kind.textContent === model.get("objective"))));
     baseline.setAttribute("aria-pressed", String(state.read().baseline));
