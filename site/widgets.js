@@ -7,9 +7,6 @@ import { Widget } from "@lumino/widgets";
 const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
 const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
 
-// The theme's FontAwesome would replace the <i> elements that Play toggles; nested, they stay.
-window.FontAwesomeConfig = { ...window.FontAwesomeConfig, autoReplaceSvg: "nest" };
-
 // anywidget registers itself as an AMD module; esbuild renames its `define` to this.
 const anywidget = new Promise((resolve) => {
   globalThis.defineAnywidget = (_names, factory) => resolve(factory(base));
