@@ -64,8 +64,7 @@ def test_the_site_has_one_address():
         files += [
             path
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in {".py", ".js", ".html", ".md", ".yml"}
-            and "node_modules" not in path.parts
+            if path.suffix in {".py", ".js", ".html", ".md", ".yml"} and "node_modules" not in path.parts
         ]
     name = urlsplit(SITE).hostname
     assert [str(path) for path in files if name in path.read_text("utf8")] == []
