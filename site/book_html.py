@@ -9,7 +9,7 @@ of a long page for later (`content-visibility` in the theme).
 
 import re
 from base64 import b64decode, b64encode
-from html import escape
+from html import escape, unescape
 from io import BytesIO
 from pathlib import Path
 
@@ -110,14 +110,16 @@ class TidyOutputs(SphinxPostTransform):
                 block.parent.remove(block)
 
 
-def count_lines(app, pagename, templatename, context, doctree):
-    """Tell the theme how many lines each code cell has."""
+def measure_code(app, pagename, templatename, context, doctree):
+    """Tell the theme how many lines and columns each code cell has."""
 
-    def with_lines(cell: re.Match) -> str:
-        return f'{cell[1]} style="--lines: {cell[3].count(chr(10))}"{cell[2]}{cell[3]}</pre>'
+    def measured(cell: re.Match) -> str:
+        lines = unescape(re.sub(r"<[^>]*>", "", cell[3])).split("\n")
+        size = f"--lines: {len(lines) - 1}; --columns: {max(map(len, lines))}"
+        return f'{cell[1]} style="{size}"{cell[2]}{cell[3]}</pre>'
 
     start = r'(<div class="cell_input docutils container")(>\s*(?:<div [^>]*>)+<pre>)'
-    context["body"] = re.sub(rf"{start}(.*?)</pre>", with_lines, context.get("body", ""), flags=re.DOTALL)
+    context["body"] = re.sub(rf"{start}(.*?)</pre>", measured, context.get("body", ""), flags=re.DOTALL)
 
 
 def offer_colab(app, pagename, templatename, context, doctree):
@@ -134,6 +136,6 @@ def offer_colab(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.add_post_transform(TidyOutputs)
-    app.connect("html-page-context", count_lines)
+    app.connect("html-page-context", measure_code)
     app.connect("html-page-context", offer_colab, priority=900)  # after the theme has made its buttons
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
