@@ -290,8 +290,9 @@ def test_what_is_laid_out_later_takes_the_room_it_was_given(visit, size):
     assert len(before) > 20
     assert before == pytest.approx(after, abs=1)
     wide, unreached = page.evaluate("""(() => {
-      const all = [...document.querySelectorAll(".cell_input pre")].filter((e) => e.scrollWidth > e.clientWidth);
-      return [all.length, all.filter((e) => e.tabIndex !== 0).map((e) => e.textContent)];
+      const code = [...document.querySelectorAll(".cell_input pre")];
+      const wide = code.filter((e) => e.scrollWidth > e.clientWidth);
+      return [wide.length, wide.filter((e) => e.tabIndex !== 0).map((e) => e.textContent)];
     })()""")
     assert not unreached, "the keyboard cannot scroll this code"
     assert wide > 5 or size == DESKTOP
