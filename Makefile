@@ -11,7 +11,7 @@ export OMP_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab benchmarks -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
-SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/*.css site/theme/*.css))
+SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/theme/*.css))
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
@@ -81,7 +81,7 @@ clean:  ## remove everything that was built (.venv stays)
 	@echo "Clean. To set up from nothing, remove .venv as well."
 
 # Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
-$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/valid_html.py site/published.py site/logo.svg site/card.png $(wildcard site/templates/*) _build/.settings .venv/.installed
+$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/valid_html.py site/published.py site/logo.svg site/card.png $(shell find site/templates -type f) _build/.settings .venv/.installed
 	$(BIN)/python site/execute.py cache
 	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
 	@echo "Building the pages ..."

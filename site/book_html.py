@@ -15,6 +15,10 @@ from pathlib import Path
 
 from docutils import nodes
 from PIL import Image
+from pygments.formatters import HtmlFormatter
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, Text
+from sphinx.errors import ExtensionError
+from sphinx.highlighting import PygmentsBridge
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 PALETTE = {
@@ -110,6 +114,19 @@ class TidyOutputs(SphinxPostTransform):
                 block.parent.remove(block)
 
 
+class QuietFormatter(HtmlFormatter):
+    """Marks only the code that the theme sets apart: marks for all would double the elements of a page."""
+
+    SET_APART = (Keyword, Operator.Word, Name.Function, Name.Class, Comment, String, Number)
+
+    def format_unencoded(self, tokensource, outfile):
+        marked = (
+            (kind if any(kind in apart for apart in self.SET_APART) else Text, text)
+            for kind, text in tokensource
+        )
+        super().format_unencoded(marked, outfile)
+
+
 def measure_code(app, pagename, templatename, context, doctree):
     """Tell the theme how many lines and columns each code cell has."""
 
@@ -134,8 +151,28 @@ def offer_colab(app, pagename, templatename, context, doctree):
             ]
 
 
+def calm_theme(app, exception):
+    """Stop the theme's script from asking each block how wide it is, after loading and after every change.
+
+    Each answer lays out what `content-visibility` leaves for later: on a long chapter, for a third of a
+    second. `templates/layout.html` does what the script wants by it.
+    """
+    if exception or app.builder.format != "html":
+        return
+    path = Path(app.outdir, "_static/scripts/pydata-sphinx-theme.js")
+    start = r',"complete"===document\.readyState\?(\w+)\(\):window\.addEventListener\("load",\1\)'
+    script, found = re.subn(start, "", path.read_text("utf8"))
+    if not found:
+        raise ExtensionError(
+            f"{path.name} has changed: see what starts addTabStopsToScrollableElements now, for calm_theme"
+        )
+    path.write_text(script, "utf8")
+
+
 def setup(app):
+    PygmentsBridge.html_formatter = QuietFormatter
     app.add_post_transform(TidyOutputs)
     app.connect("html-page-context", measure_code)
     app.connect("html-page-context", offer_colab, priority=900)  # after the theme has made its buttons
+    app.connect("build-finished", calm_theme)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

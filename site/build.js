@@ -6,11 +6,11 @@ const dist = "dist";
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 
-// ipywidgets-7 copies of the packages are imported by base-manager, but no notebook of ours can need them.
-const noOldWidgets = {
-  name: "no-old-widgets",
+// What base-manager imports and no notebook of ours can need: ipywidgets 7, and a sanitizer for descriptions in HTML.
+const unneeded = {
+  name: "unneeded",
   setup(b) {
-    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)/ }, ({ path }) => ({ path, namespace: "empty" }));
+    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({ path, namespace: "empty" }));
     b.onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {}" }));
   },
 };
@@ -23,16 +23,10 @@ await build({
   entryPoints: ["theme/book.css"],
   outdir: dist,
   assetNames: "fonts/[name]",
-  loader: { ".woff2": "file" },
+  loader: { ".woff2": "file", ".svg": "dataurl", ".png": "dataurl" },
 });
 
-// The widget manager: one classic script, loaded only by pages with widgets; its style travels inside it.
-const style = await build({
-  ...shared,
-  entryPoints: ["widgets.css"],
-  write: false,
-  loader: { ".svg": "dataurl", ".png": "dataurl" },
-});
+// The widget manager: one classic script, loaded only by pages with widgets.
 await build({
   ...shared,
   entryPoints: ["widgets.js"],
@@ -40,21 +34,18 @@ await build({
   format: "iife",
   define: {
     define: "defineAnywidget", // anywidget's front end is an AMD module
-    WIDGET_CSS: JSON.stringify(style.outputFiles[0].text),
     global: "globalThis",
     "process.env": "{}",
     "process.env.NODE_ENV": '"production"',
   },
   loader: { ".svg": "dataurl" },
-  plugins: [noOldWidgets],
+  plugins: [unneeded],
 });
 
-// MathJax: its loader behind our configuration, the components it names, one font.
-const setup = await build({ ...shared, entryPoints: ["mathjax.js"], write: false, format: "iife" });
+// MathJax: our configuration, which calls its loader, the components it names, one font.
+await build({ ...shared, entryPoints: ["mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
 const component = (name) => `node_modules/mathjax/${name}`;
-mkdirSync(`${dist}/mathjax`);
-writeFileSync(`${dist}/mathjax/mathjax.js`, setup.outputFiles[0].text + readFileSync(component("startup.js"), "utf8"));
-for (const name of ["core.js", "input/tex.js", "input/tex/extensions", "output/chtml.js", "a11y/assistive-mml.js"])
+for (const name of ["startup.js", "core.js", "input/tex.js", "input/tex/extensions", "output/chtml.js", "a11y/assistive-mml.js"])
   cpSync(component(name), `${dist}/mathjax/${name}`, { recursive: true });
 const font = "node_modules/@mathjax/mathjax-stix2-font";
 for (const name of ["chtml.js", "chtml"]) cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });

@@ -1,8 +1,6 @@
 // MathJax's configuration, from our own files alone.
 import { keepTogether, paint } from "./equations.js";
 
-const parsed = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
-
 window.MathJax = {
   ...window.MathJax, // what Sphinx has set
   loader: {
@@ -14,13 +12,27 @@ window.MathJax = {
   startup: {
     ready() {
       delete MathJax.config.options.menuOptions; // set by assistive-mml for the menu, which we leave out
+      MathJax.Hub = MathJax.config.Hub; // by which ipywidgets asks for a label's (widgets.js)
       MathJax.startup.defaultReady();
       MathJax.startup.document.inputJax[0].postFilters.add(({ data }) => {
         paint(data.root);
         keepTogether(data.root);
       });
     },
-    // A long chapter's equations keep the page busy for a second: the widgets come first.
-    pageReady: () => parsed.then(() => window.widgetsShown).then(() => MathJax.startup.defaultPageReady()),
+    // All at once would keep the page from answering for a second.
+    async pageReady() {
+      const equations = [...document.querySelectorAll(".math, .mathjax_process")];
+      while (equations.length) {
+        await MathJax.typesetPromise(equations.splice(0, 20));
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+    },
   },
 };
+
+// A long chapter's equations keep the page busy for a second: the widgets come first.
+const startup = new URL("startup.js", document.currentScript.src).href;
+document.addEventListener("DOMContentLoaded", async () => {
+  await window.widgetsShown;
+  document.head.append(Object.assign(document.createElement("script"), { src: startup }));
+});

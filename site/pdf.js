@@ -39,6 +39,7 @@
     return id ? `#${page}--${id}` : `#${page}`;
   }
 
-  const styles = [...document.querySelectorAll("head > style")].map((e) => e.textContent);
+  const rules = (/** @type {HTMLStyleElement} */ { sheet }) => [...sheet.cssRules].map((rule) => rule.cssText).join("\n");
+  const styles = [...document.querySelectorAll("head > style")].map(rules); // MathJax adds rules beside the text
   return [article.querySelector("h1").textContent.trim(), article.innerHTML, styles];
 };

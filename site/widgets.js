@@ -34,6 +34,8 @@ const spoken = (View) =>
       watcher.observe(handle, { attributeFilter: [told] });
       tell();
     }
+    // Whether its words overflow is not asked, which would lay out the whole page for each: in the book they wrap.
+    readout_overflow() {}
   };
 
 class PageManager extends ManagerBase {
@@ -59,9 +61,16 @@ function typeset(label) {
   MathJax.startup.promise?.then(() => MathJax.typesetPromise([label])); // earlier, it is one of the page's
 }
 
+/** When a widget of ours stands in this place. @param {Element} place */
+const drawn = (place) =>
+  new Promise((resolve) => {
+    const watcher = new MutationObserver(() => place.querySelector(".vae-widget") && resolve(watcher.disconnect()));
+    watcher.observe(place, { childList: true, subtree: true });
+  });
+
 async function show() {
   if (window.MathJax) window.MathJax.Hub ??= { Queue: ([, , label]) => typeset(label) };
-  document.head.append(Object.assign(document.createElement("style"), { textContent: WIDGET_CSS }));
+  const all = [];
   for (const state of document.querySelectorAll(STATE)) {
     const manager = new PageManager();
     const models = new Map((await manager.set_state(JSON.parse(state.textContent))).map((m) => [m.model_id, m]));
@@ -70,10 +79,13 @@ async function show() {
       if (!model) continue;
       const place = Object.assign(document.createElement("div"), { className: "widget-area" });
       script.replaceWith(place);
+      all.push(drawn(place));
       Widget.attach((await manager.create_view(model)).luminoWidget, place);
     }
   }
+  const patience = new Promise((resolve) => setTimeout(resolve, 2000)); // should one fail
+  await Promise.race([Promise.all(all), patience]);
 }
 
-// Equations wait for this (mathjax.js).
+// What the page does not need for its widgets waits for this: equations (mathjax.js), the theme's scripts (layout.html).
 window.widgetsShown = new Promise((resolve) => show().finally(resolve));

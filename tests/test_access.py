@@ -207,6 +207,7 @@ def test_letters_of_twice_the_size_fit(browser):
     for name in ("book/index.html", "book/04-em.html"):
         page = large.new_page(viewport=SCREEN)
         page.goto(f"{HTML.as_uri()}/{name}", wait_until="load")
+        page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
         assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
         assert page.evaluate("document.documentElement.scrollWidth") <= SCREEN["width"], name
         assert page.evaluate(CUT) == [], name

@@ -289,7 +289,9 @@ def test_what_is_laid_out_later_takes_the_room_it_was_given(visit, size):
     })""")
     assert len(before) > 20
     assert before == pytest.approx(after, abs=1)
-    wide, unreached = page.evaluate("""(() => {
+    wide, unreached = page.evaluate("""(async () => {
+      document.querySelectorAll("details").forEach((e) => { e.open = true; });
+      for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
       const code = [...document.querySelectorAll(".cell_input pre")];
       const wide = code.filter((e) => e.scrollWidth > e.clientWidth);
       return [wide.length, wide.filter((e) => e.tabIndex !== 0).map((e) => e.textContent)];

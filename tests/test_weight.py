@@ -4,6 +4,7 @@
 """
 
 import gzip
+import time
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -13,6 +14,8 @@ from browser import launch
 
 MOST = 1.5e6  # bytes of a page with its widgets, gzipped
 SHIFT = 0.25  # of the layout while it loads: where Web Vitals calls it poor
+SOON = 2.0  # seconds to the first slider, on two cores
+LOADS = 3  # the best of so many, for what else the machine does comes and goes
 KEPT = {".woff2", ".png", ".jpg"}  # compressed already
 
 
@@ -53,23 +56,33 @@ WATCH = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_light_and_soon_there(browser, host, name, capsys):  # noqa: F811
-    page = browser.new_page(viewport={"width": 1280, "height": 800})  # nothing is in its cache
+def load(browser, url: str, *, explorer: bool):
+    """Open a page of which nothing is in the browser's cache: its vitals, and the files that it loaded."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
     loaded = []
     page.on("request", lambda request: loaded.append(urlsplit(request.url)))
     page.add_init_script(WATCH)
-    page.goto(f"{host}/{name}", wait_until="load")
-    if name in EXPLORERS:
+    page.goto(url, wait_until="load")
+    if explorer:
         page.wait_for_function("vitals.slider")
-    page.wait_for_timeout(300)  # what a late font or equation would still move
+    page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
+    page.wait_for_timeout(300)  # what a late font would still move
     vitals = page.evaluate("vitals")
     page.close()
+    return vitals, {HTML.parent / unquote(url.path).strip("/") for url in loaded if url.scheme == "http"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light_and_soon_there(browser, host, name, capsys):  # noqa: F811
+    explorer = name in EXPLORERS
+    vitals, files = load(browser, f"{host}/{name}", explorer=explorer)
     itself = len(gzip.compress(FILES[name].encode()))
-    files = {HTML.parent / unquote(url.path).strip("/") for url in loaded if url.scheme == "http"}
     rest = sum(map(gzipped, files)) - itself
+    sliders = [vitals["slider"] / 1e3]
+    while explorer and min(sliders) > SOON and len(sliders) < LOADS:
+        sliders.append(load(browser, f"{host}/{name}", explorer=True)[0]["slider"] / 1e3)
     with capsys.disabled():
-        slider = f", first slider {vitals['slider'] / 1e3:.2f} s" if name in EXPLORERS else ""
+        slider = f", first slider {', '.join(f'{soon:.2f}' for soon in sliders)} s" if explorer else ""
         print(
             f"\n{name}: {itself / 1e3:.0f} kB, and {rest / 1e3:.0f} kB that pages share; first paint "
             f"{vitals['first'] / 1e3:.2f} s, largest {vitals['largest'] / 1e3:.2f} s, "
@@ -77,3 +90,17 @@ def test_a_page_is_light_and_soon_there(browser, host, name, capsys):  # noqa: F
         )
     assert itself <= MOST
     assert vitals["shift"] < SHIFT
+    assert min(sliders) < SOON
+
+
+def test_a_late_font_breaks_no_line_anew(browser, host):  # noqa: F811
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.route(
+        "**/source-serif-4-latin-wght-normal.woff2", lambda route: (time.sleep(0.8), route.continue_())
+    )
+    page.add_init_script(WATCH)
+    page.goto(f"{host}/book/05-intractable.html", wait_until="load")
+    page.wait_for_function("vitals.slider")
+    shift = page.evaluate("vitals.shift")
+    page.close()
+    assert shift < 0.05
