@@ -103,7 +103,7 @@ CUT = """() => {
     boxes.set(e, box);
     return box;
   };
-  const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
   for (let text = walker.nextNode(); text; text = walker.nextNode()) {
     if (!text.data.trim() || text.parentElement.closest(silent)) continue;
     range.selectNodeContents(text);
@@ -211,6 +211,7 @@ def test_letters_of_twice_the_size_fit(browser):
         assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
         assert page.evaluate("document.documentElement.scrollWidth") <= SCREEN["width"], name
         assert page.evaluate(CUT) == [], name
+        assert page.locator("article").bounding_box()["width"] > SCREEN["width"] / 2, name
     large.close()
 
 
