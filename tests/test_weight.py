@@ -104,3 +104,18 @@ def test_a_late_font_breaks_no_line_anew(browser, host):  # noqa: F811
     shift = page.evaluate("vitals.shift")
     page.close()
     assert shift < 0.05
+
+
+def test_a_dark_page_is_never_light(browser, host):  # noqa: F811
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+    page.add_init_script("""window.shown = new Set();
+      const look = () => {
+        if (document.body) shown.add(getComputedStyle(document.body).colorScheme);
+        requestAnimationFrame(look);
+      };
+      look();""")
+    page.goto(f"{host}/book/index.html", wait_until="load")
+    page.wait_for_function("document.querySelector('script[src*=pydata-sphinx-theme]')")
+    schemes = page.evaluate("[...shown]")
+    page.close()
+    assert schemes == ["dark"]
