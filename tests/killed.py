@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tiny import gray, new_vae
 
-from vae_lab import checkpoints
+from vae_lab.training import checkpoint as checkpoints
 from vae_lab.training import fit
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vae_lab import afhq, caches
 from vae_lab.data import load
-from vae_lab.mnist import DataError
+from vae_lab.data import DataError
 
 
 def save(path, color, size=(40, 30), noise=0):

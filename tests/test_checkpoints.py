@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from tiny import gray, new_autoencoder, new_vae, same_but_for_time, weights
 
-from vae_lab import checkpoints
-from vae_lab.checkpoints import CheckpointError
+from vae_lab.training import checkpoint as checkpoints
+from vae_lab.training import CheckpointError
 from vae_lab.objectives import beta_elbo, elbo, squared_error
 from vae_lab.training import fit
 
@@ -266,7 +266,7 @@ def test_no_damage_goes_unnoticed(tmp_path, ended):
         ({"batch_size": 21}, "batch_size 20 there, 21 here"),
         ({"learning_rate": 0.02}, "learning_rate 0.01 there, 0.02 here"),
         ({"seed": 4}, "seed 3 there, 4 here"),
-        ({"objective": partial(elbo, samples=2)}, "objective .* there, .*'samples': 2.* here"),
+        ({"objective": partial(elbo, n_samples=2)}, "objective .* there, .*n_samples 2.* here"),
         ({"objective": partial(beta_elbo, beta=1.0)}, "objective .*elbo.* there, .*beta_elbo.* here"),
         ({"precision": "bfloat16"}, "precision 'float32' there, 'bfloat16' here"),
         ({"test": None}, "test '.*' there, None here"),

@@ -70,10 +70,10 @@ def test_digits_are_framed_like_mnist(digits):
 @pytest.mark.parametrize(
     ("pixels", "labels", "view", "words"),
     [
-        (torch.zeros(2, 1, 4, 4), torch.zeros(2), "gray", "must be uint8 .* got torch.float32"),
-        (blank(2, 4, 4), torch.zeros(2), "gray", r"got torch.uint8 of shape \(2, 4, 4\)"),
-        (blank(2, 1, 4, 4), torch.zeros(3), "gray", r"2 images and labels of shape \(3,\)"),
-        (blank(0, 1, 4, 4), torch.zeros(0), "gray", "at least one image"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2), "plain", "must be uint8 .* got torch.float32"),
+        (blank(2, 4, 4), torch.zeros(2), "plain", r"got torch.uint8 of shape \(2, 4, 4\)"),
+        (blank(2, 1, 4, 4), torch.zeros(3), "plain", r"2 images and labels of shape \(3,\)"),
+        (blank(0, 1, 4, 4), torch.zeros(0), "plain", "at least one image"),
         (blank(2, 1, 4, 4), torch.zeros(2), "sepia", "unknown view 'sepia'; choose one of gray"),
     ],
 )
@@ -207,7 +207,7 @@ def test_images_of_your_own_are_rounded_to_256_levels(kind, shape):
     images = data.from_floats(x, range(6))
     assert images.shape == (1, 4, 3) if len(shape) == 3 else (2, 4, 3)
     torch.testing.assert_close(images.read().view(shape), x.float(), atol=0.5001 / 255, rtol=0)
-    assert images.labels.tolist() == list(range(6)) and images.view == "gray"
+    assert images.labels.tolist() == list(range(6)) and images.view == "plain"
 
 
 def test_images_of_your_own_from_numpy_and_lists():

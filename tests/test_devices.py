@@ -15,7 +15,7 @@ from tiny import QUICK, Level, gray, new_autoencoder, new_vae, weights
 from torch import nn
 
 from vae_lab import devices
-from vae_lab.devices import BatchTooLarge, accelerated, largest_batch, pick_device, seed_all
+from vae_lab.devices import accelerated, pick_device, seed_all
 from vae_lab.objectives import elbo, squared_error
 from vae_lab.training import fit
 
@@ -65,7 +65,7 @@ def test_every_process_gets_its_own_random_numbers_back(monkeypatch):
     cpu = torch.device("cpu")
     states = [torch.Generator().manual_seed(seed).get_state() for seed in (5, 6)]
     for rank, seed in enumerate((5, 6)):
-        monkeypatch.setattr(devices, "place", lambda: (rank, 2))  # noqa: B023
+        monkeypatch.setattr(devices, "process", lambda: (rank, 2))  # noqa: B023
         devices.set_random_state({"cpu": torch.stack(states)}, cpu)
         found = torch.rand(3)
         assert torch.equal(found, torch.rand(3, generator=torch.Generator().manual_seed(seed)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
 from vae_lab.metrics import InformationGap, mutual_information_gap
-from vae_lab.toy_faces import FACTORS, draw_factors
+from vae_lab.data.toy_faces import FACTORS, draw_factors
 
 N = 20_000
 

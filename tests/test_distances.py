@@ -27,7 +27,7 @@ def test_kernel_distance_is_the_mean_over_pairs_of_different_rows(n, m, features
     off = [k[~np.eye(len(k), dtype=bool)].mean() for k in (aa, bb)]
     expected = off[0] + off[1] - 2 * ab.mean()
     assert kernel_distance(a, b).value == pytest.approx(expected, rel=1e-9)
-    assert kernel_distance(b, a, at_once=7).value == pytest.approx(expected, rel=1e-9)
+    assert kernel_distance(b, a, chunk_size=7).value == pytest.approx(expected, rel=1e-9)
 
 
 def test_its_error_is_the_jackknifes():
@@ -73,7 +73,7 @@ def test_precision_and_recall_are_what_enumeration_gives():
                 for point in x.numpy()
             ]
             expected.append(np.mean(inside))
-        assert tuple(precision_recall(real, generated, k=k, at_once=11)) == pytest.approx(tuple(expected))
+        assert tuple(precision_recall(real, generated, k=k, chunk_size=11)) == pytest.approx(tuple(expected))
 
 
 def test_precision_is_fidelity_and_recall_diversity():
@@ -128,7 +128,7 @@ def test_a_kernel_distance_needs_three_rows_to_leave_one_out():
 def test_the_deviation_over_resamples_is_the_standard_error_of_means(resample):
     a, b = 3 * normal(60, 1, seed=1), normal(40, 1, seed=2)
     exact = (a.var() / 60 + b.var() / 40).sqrt().item()
-    found = resample(lambda a, b: (a.mean() - b.mean()).item(), a, b, rounds=3000)
+    found = resample(lambda a, b: (a.mean() - b.mean()).item(), a, b, replicates=3000)
     assert found.shape == (3000,) and found.dtype == torch.float64
     assert found.std().item() == pytest.approx(exact, rel=0.06)
     assert found.mean().item() == pytest.approx((a.mean() - b.mean()).item(), abs=4 * exact / 3000**0.5)
@@ -139,7 +139,7 @@ def test_half_of_the_rows_tell_the_error_of_a_frechet_distance_and_a_bootstrap_i
         return normal(200, 6, seed=2 * i), normal(200, 6, seed=2 * i + 1, shift=0.3)
 
     truth = np.std([frechet_distance(*pair(i)) for i in range(200)])
-    errors = [subsample(frechet_distance, *pair(i), rounds=50).std().item() for i in range(10)]
+    errors = [subsample(frechet_distance, *pair(i), replicates=50).std().item() for i in range(10)]
     assert 0.9 * truth < np.mean(errors) < 1.6 * truth  # too large rather than too small
     value, values = frechet_distance(*pair(0)), bootstrap(frechet_distance, *pair(0))
     assert values.mean() > value + 0.8 * values.std()  # biased a second time
@@ -151,10 +151,10 @@ def test_subsets_repeat_no_row_and_bootstrap_sets_do():
     def different(a, b):
         return a.unique().numel(), b.unique().numel(), len(a), len(b)
 
-    halves = subsample(different, rows, rows[:31], rounds=20)
+    halves = subsample(different, rows, rows[:31], replicates=20)
     assert (halves == torch.tensor([25.0, 15, 25, 15])).all()
-    assert (subsample(different, rows, rows[:31], size=31, rounds=3) == 31).all()
-    drawn = bootstrap(different, rows, rows[:31], rounds=200)
+    assert (subsample(different, rows, rows[:31], size=31, replicates=3) == 31).all()
+    drawn = bootstrap(different, rows, rows[:31], replicates=200)
     assert (drawn[:, 2:] == torch.tensor([50.0, 31])).all()
     assert drawn[:, 0].mean().item() == pytest.approx(50 * (1 - (1 - 1 / 50) ** 50), rel=0.02)
 
@@ -162,15 +162,15 @@ def test_subsets_repeat_no_row_and_bootstrap_sets_do():
 @pytest.mark.parametrize("resample", [bootstrap, subsample])
 def test_resamples_can_be_repeated_and_leave_no_trace(resample):
     a, state = normal(20, 2), torch.get_rng_state()
-    one, two, other = (resample(kernel_distance, a, a + 1, rounds=5, seed=s) for s in (3, 3, 4))
+    one, two, other = (resample(kernel_distance, a, a + 1, replicates=5, seed=s) for s in (3, 3, 4))
     assert torch.equal(one, two) and not torch.equal(one, other)
     assert one.shape == (5, 2) and torch.equal(torch.get_rng_state(), state)
 
 
 def test_resamples_that_cannot_be_drawn_are_refused():
     a = normal(20, 2)
-    with pytest.raises(ValueError, match="rounds=0"):
-        bootstrap(frechet_distance, a, a, rounds=0)
+    with pytest.raises(ValueError, match="replicates=0"):
+        bootstrap(frechet_distance, a, a, replicates=0)
     for size in (0, 21):
         with pytest.raises(ValueError, match=f"cannot draw {size} of 20"):
             subsample(frechet_distance, a, a, size=size)

@@ -62,9 +62,9 @@ def scikit_learn(x, begin: em.Mixture, rounds: int) -> GaussianMixture:
 @given(seed=st.integers(0, 10**6), d=st.integers(1, 4), k=st.integers(1, 4), rounds=st.integers(1, 30))
 def test_equals_scikit_learn(seed, d, k, rounds):
     x = blobs(seed, n=40 * k, d=d, k=k)
-    begin = em.start(x, em.kmeans_plus_plus(x, k, torch.Generator().manual_seed(seed)))
+    begin = em.mixture_around(x, em.kmeans_plus_plus(x, k, torch.Generator().manual_seed(seed)))
     try:
-        *_, ours = em.steps(begin, x, rounds)
+        *_, ours = em.iterate(begin, x, rounds)
     except em.SingularCovarianceWarning:  # here the two differ on purpose
         reject()
     theirs = scikit_learn(x, begin, rounds)
@@ -130,23 +130,23 @@ def test_the_m_step_has_no_gradient_left(seed):
 
 def test_the_evidence_never_falls():
     x = blobs(4, n=80)
-    fitted = em.fit(em.start(x, x[:3]), x, tolerance=0, most=60)
+    fitted = em.fit(em.mixture_around(x, x[:3]), x, tolerance=0, max_iter=60)
     assert (np.diff(fitted.history) > -1e-12).all() and fitted.history[-1] > fitted.history[0] + 0.1
 
 
 def test_fit_stops_at_rest_or_at_the_most():
     x = blobs(0)
-    begin = em.start(x, x[:2])
-    assert not em.fit(begin, x, most=2).converged and len(em.fit(begin, x, most=2).history) == 3
+    begin = em.mixture_around(x, x[:2])
+    assert not em.fit(begin, x, max_iter=2).converged and len(em.fit(begin, x, max_iter=2).history) == 3
     rested = em.fit(begin, x)
     assert rested.converged and len(rested.history) < 1000
-    assert em.fit(begin, x, most=0).history == [begin.log_evidence(x).mean().item()]
+    assert em.fit(begin, x, max_iter=0).history == [begin.log_evidence(x).mean().item()]
 
 
 def test_likelihoods_far_below_the_smallest_number():
     """exp(-1,250,000) is zero in any float; its logarithm, and what follows from it, are not."""
     x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1e4, 1e4], [1e4, 1e4 + 1]]).double()
-    mixture = em.start(x, [[-1500.0, 0.0], [-1501.0, 0.0]], variance=1.0)
+    mixture = em.mixture_around(x, [[-1500.0, 0.0], [-1501.0, 0.0]], variance=1.0)
     log_evidence, log_resp = mixture.log_evidence(x), mixture.e_step(x)
     assert (log_evidence[:2] < -1e6).all() and log_evidence.isfinite().all()
     torch.testing.assert_close(log_resp.exp().sum(1), torch.ones(4).double())
@@ -161,7 +161,7 @@ def test_a_component_that_owns_1e_320_of_a_point_has_the_right_mean():
     x = blobs(0, n=5)
     log_resp = torch.stack([torch.zeros(5), torch.tensor([-740.0, -741, -739, -742, -740])], 1).double()
     share = log_resp[:, 1].softmax(0)
-    moved = em.start(x, x[:2]).m_step(x, log_resp)
+    moved = em.mixture_around(x, x[:2]).m_step(x, log_resp)
     torch.testing.assert_close(moved.means[1], share @ x)
     assert moved.log_w[1] < -739 and moved.lower_bound(x, log_resp).value.isfinite().all()
 
@@ -182,7 +182,7 @@ def test_a_component_that_owns_nothing_stays():
 def test_one_point_a_component():
     x = 10 * torch.eye(3).double()
     with pytest.warns(em.SingularCovarianceWarning, match="components 0, 1, 2 collapsed.*held at .*fewer"):
-        fitted = em.fit(em.start(x, x, variance=0.1), x)
+        fitted = em.fit(em.mixture_around(x, x, variance=0.1), x)
     floor = em.FLOOR * em.variance_of(x)
     torch.testing.assert_close(fitted.model.means, x)
     torch.testing.assert_close(fitted.model.covariances, floor * torch.eye(3).double().repeat(3, 1, 1))
@@ -194,15 +194,15 @@ def test_nothing_but_one_point_repeated(value):
     x = torch.full((20, 2), value).double()
     means = em.kmeans_plus_plus(x, 3, torch.Generator().manual_seed(0))
     with pytest.warns(em.SingularCovarianceWarning, match="collapsed"):
-        fitted = em.fit(em.start(x, means), x)
+        fitted = em.fit(em.mixture_around(x, means), x)
     assert torch.isfinite(fitted.model.log_evidence(x)).all()
     torch.testing.assert_close(fitted.model.means, x[:3])
 
 
 def test_duplicated_points_weigh_twice():
     x = blobs(2, n=30)
-    once = em.fit(em.start(x, x[:3]), x, tolerance=1e-13).model
-    twice = em.fit(em.start(x, x[:3]), torch.cat([x, x]), tolerance=1e-13).model
+    once = em.fit(em.mixture_around(x, x[:3]), x, tolerance=1e-13).model
+    twice = em.fit(em.mixture_around(x, x[:3]), torch.cat([x, x]), tolerance=1e-13).model
     torch.testing.assert_close(once.means, twice.means)
     torch.testing.assert_close(once.covariances, twice.covariances)
 
@@ -211,7 +211,7 @@ def test_a_line_of_points_is_held_above_zero_across_and_exact_along():
     along = torch.linspace(-1, 1, 21).double()
     x = torch.stack([along, 2 * along], 1)
     with pytest.warns(em.SingularCovarianceWarning, match="component 0 collapsed"):
-        moved = em.start(x, [[0.0, 0.0]]).m_step(x, torch.zeros(21, 1).double())
+        moved = em.mixture_around(x, [[0.0, 0.0]]).m_step(x, torch.zeros(21, 1).double())
     values = torch.linalg.eigvalsh(moved.covariances[0])
     torch.testing.assert_close(values, torch.stack([em.FLOOR * em.variance_of(x), x.square().sum(1).mean()]))
 
@@ -220,7 +220,7 @@ def test_holding_an_eigenvalue_is_the_best_covariance_above_the_floor():
     """Among random covariances with every eigenvalue at or above the floor, none has a higher bound."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(50, 2, generator=g).double() * torch.tensor([1.0, 0.05])
-    log_resp, begin = torch.zeros(50, 1).double(), em.start(x, [[0.0, 0.0]])
+    log_resp, begin = torch.zeros(50, 1).double(), em.mixture_around(x, [[0.0, 0.0]])
     with pytest.warns(em.SingularCovarianceWarning):
         held = begin.m_step(x, log_resp, floor=0.1)
     least = 0.1 * em.variance_of(x)
@@ -253,7 +253,7 @@ REFUSED = {
         lambda: em.Mixture(torch.zeros(2), torch.zeros(3, 2), torch.zeros(3, 2, 2)),
         r"log_w of shape \(3,\)",
     ),
-    "variance": (lambda: em.start(blobs(0), [[0.0, 0.0]], variance=0.0), "above zero, got 0.0"),
+    "variance": (lambda: em.mixture_around(blobs(0), [[0.0, 0.0]], variance=0.0), "above zero, got 0.0"),
     "too many starts": (
         lambda: em.kmeans_plus_plus(torch.zeros(3, 1), 4, torch.Generator()),
         r"1 … 3.*not 4",

@@ -38,12 +38,12 @@ CASES = {
     **{f"random {seed}": (lambda seed=seed: (blobs(seed), random_mixture(seed)), 12) for seed in range(4)},
     "four components": (lambda: (blobs(9), random_mixture(9, k=4)), 8),
     "one component": (lambda: (blobs(8), random_mixture(8, k=1)), 2),
-    "far away": (lambda: (blobs(7), em.start(blobs(7), [[900.0, 0.0], [901.0, 5.0]], variance=0.5)), 5),
+    "far away": (lambda: (blobs(7), em.mixture_around(blobs(7), [[900.0, 0.0], [901.0, 5.0]], variance=0.5)), 5),
     "one point each": (
-        lambda: (10 * torch.eye(2).double(), em.start(torch.eye(2), 10 * torch.eye(2), variance=1.0)),
+        lambda: (10 * torch.eye(2).double(), em.mixture_around(torch.eye(2), 10 * torch.eye(2), variance=1.0)),
         3,
     ),
-    "one point, many times": (lambda: (torch.ones(9, 2), em.start(torch.eye(2), torch.eye(2))), 3),
+    "one point, many times": (lambda: (torch.ones(9, 2), em.mixture_around(torch.eye(2), torch.eye(2))), 3),
 }
 
 
@@ -119,10 +119,10 @@ def test_pressing_the_steps_climbs_and_the_bound_meets_the_likelihood(show):  # 
     bounds, evidence = np.array([entry[1:] for entry in trace]).T
     assert (np.diff(bounds) > -1e-12).all() and (np.diff(evidence) > -1e-12).all()
     points = em.as_data(np.reshape(state(page, "points"), (-1, 2)))
-    *_, ours = em.steps(mixture, points, 3)
+    *_, ours = em.iterate(mixture, points, 3)
     np.testing.assert_allclose(state(page, "parameters"), flat(ours), atol=1e-6)
     page.get_by_role("button", name="Ten rounds").click()
-    *_, ours = em.steps(ours, points, 10)
+    *_, ours = em.iterate(ours, points, 10)
     np.testing.assert_allclose(state(page, "parameters"), flat(ours), atol=1e-6)
     page.get_by_role("button", name="Put it back").click()
     assert (

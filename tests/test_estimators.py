@@ -13,15 +13,15 @@ from vae_lab.estimators import best_constant, leave_one_out, pathwise, score_fun
 
 DRAWS = 200_000
 METHODS = {
-    "pathwise": lambda family, phi, f: pathwise(family, phi, f, draws=DRAWS),
-    "score": lambda family, phi, f: score_function(family, phi, f, draws=DRAWS),
+    "pathwise": lambda family, phi, f: pathwise(family, phi, f, n_samples=DRAWS),
+    "score": lambda family, phi, f: score_function(family, phi, f, n_samples=DRAWS),
     "score, leave one out": lambda family, phi, f: score_function(
-        family, phi, f, draws=DRAWS, baseline=leave_one_out
+        family, phi, f, n_samples=DRAWS, baseline=leave_one_out
     ),
     "score, best constant": lambda family, phi, f: score_function(
-        family, phi, f, draws=DRAWS, baseline=best_constant
+        family, phi, f, n_samples=DRAWS, baseline=best_constant
     ),
-    "score, a number": lambda family, phi, f: score_function(family, phi, f, draws=DRAWS, baseline=-3.0),
+    "score, a number": lambda family, phi, f: score_function(family, phi, f, n_samples=DRAWS, baseline=-3.0),
 }
 each_method = pytest.mark.parametrize("method", METHODS)
 
@@ -82,14 +82,14 @@ def test_the_same_draws_give_the_gradients_written_out():
     phi, f = phi_of([0.4, -0.2], [0.7, 1.3]), lambda z: torch.sin(z[..., 0]) * z[..., 1] ** 2
     mu, sigma = phi.chunk(2)
     torch.manual_seed(3)
-    got = pathwise(gaussian, phi, f, draws=50)
+    got = pathwise(gaussian, phi, f, n_samples=50)
     torch.manual_seed(3)
     eps = torch.randn(50, 2, dtype=torch.float64)
     z = mu + sigma * eps
     slope = torch.stack([z[:, 0].cos() * z[:, 1] ** 2, 2 * z[:, 0].sin() * z[:, 1]], 1)
     assert torch.allclose(got, torch.cat([slope, slope * eps], 1))
     torch.manual_seed(3)
-    got = score_function(gaussian, phi, f, draws=50, baseline=0.25)
+    got = score_function(gaussian, phi, f, n_samples=50, baseline=0.25)
     torch.manual_seed(3)
     z = torch.normal(mu.expand(50, 2), sigma.expand(50, 2))
     eps = (z - mu) / sigma
@@ -124,8 +124,8 @@ def test_the_path_is_blind_to_a_step_and_the_score_is_not():
 
     density = Normal(0.0, 1.0).log_prob(torch.tensor(0.3 / 0.6)).exp() / 0.6  # of z at the step
     blind, seeing = (
-        pathwise(gaussian, phi, step, draws=DRAWS),
-        score_function(gaussian, phi, step, draws=DRAWS),
+        pathwise(gaussian, phi, step, n_samples=DRAWS),
+        score_function(gaussian, phi, step, n_samples=DRAWS),
     )
     gap = (seeing.mean(0) - blind.mean(0))[0]
     assert gap.item() == pytest.approx(density.item(), abs=0.01)  # the step is one high
@@ -135,9 +135,9 @@ def test_other_families():
     """E[z] = 1/λ of an exponential, E[z²] = π of a coin."""
     rate, share = torch.tensor([1.7]), torch.tensor([0.3])
     for method in (pathwise, score_function):
-        samples = method(lambda phi: Exponential(phi[:, 0]), rate, lambda z: z, draws=DRAWS)
+        samples = method(lambda phi: Exponential(phi[:, 0]), rate, lambda z: z, n_samples=DRAWS)
         assert agrees(samples, -1 / rate**2)
-    samples = score_function(lambda phi: Bernoulli(phi[:, 0]), share, lambda z: z**2, draws=DRAWS)
+    samples = score_function(lambda phi: Bernoulli(phi[:, 0]), share, lambda z: z**2, n_samples=DRAWS)
     assert agrees(samples, torch.ones(1))
 
 
@@ -153,24 +153,24 @@ def test_baselines_leave_out_the_draw_itself():
 
 REFUSED = {
     "f of the wrong shape": (
-        lambda: pathwise(gaussian, torch.ones(4), lambda z: z, draws=3),
+        lambda: pathwise(gaussian, torch.ones(4), lambda z: z, n_samples=3),
         "one number a draw",
     ),
-    "no draw": (lambda: pathwise(gaussian, torch.ones(2), bowl, draws=0), "at least one draw"),
+    "no draw": (lambda: pathwise(gaussian, torch.ones(2), bowl, n_samples=0), "at least one draw"),
     "parameters in a matrix": (
-        lambda: score_function(gaussian, torch.ones(2, 2), bowl, draws=3),
+        lambda: score_function(gaussian, torch.ones(2, 2), bowl, n_samples=3),
         "parameters",
     ),
     "one distribution for all": (
-        lambda: score_function(lambda phi: Normal(phi[0, 0], 1.0), torch.ones(1), lambda z: z, draws=3),
+        lambda: score_function(lambda phi: Normal(phi[0, 0], 1.0), torch.ones(1), lambda z: z, n_samples=3),
         "one distribution a row",
     ),
     "a coin's path": (
-        lambda: pathwise(lambda phi: Bernoulli(phi[:, 0]), torch.full((1,), 0.5), lambda z: z, draws=3),
+        lambda: pathwise(lambda phi: Bernoulli(phi[:, 0]), torch.full((1,), 0.5), lambda z: z, n_samples=3),
         "Bernoulli has no reparameterized",
     ),
     "a count": (
-        lambda: pathwise(gaussian, torch.ones(2), lambda z: (z > 0).sum(-1).float(), draws=3),
+        lambda: pathwise(gaussian, torch.ones(2), lambda z: (z > 0).sum(-1).float(), n_samples=3),
         "no derivative",
     ),
     "alone": (lambda: leave_one_out(torch.ones(1)), "needs two"),
@@ -197,12 +197,12 @@ def gradient(objective, model, x):
 def test_the_elbo_has_the_value_and_the_decoder_gradient_of_the_other():
     model, x = tiny.new_vae(), tiny.gray().read()
     torch.manual_seed(1)
-    plain, expected = gradient(lambda m, x: objectives.elbo(m, x, samples=3), model, x)
+    plain, expected = gradient(lambda m, x: objectives.elbo(m, x, n_samples=3), model, x)
     n = sum(p.numel() for p in model.encoder.parameters())
     for baseline in (False, True):
         torch.manual_seed(1)
         ours, terms = gradient(
-            lambda m, x, b=baseline: estimators.score_function_elbo(m, x, samples=3, baseline=b), model, x
+            lambda m, x, b=baseline: estimators.score_function_elbo(m, x, n_samples=3, baseline=b), model, x
         )
         assert torch.allclose(terms.log_lik, expected.log_lik) and torch.allclose(terms.kl, expected.kl)
         assert torch.allclose(ours[n:], plain[n:], atol=1e-6)
@@ -238,7 +238,7 @@ def test_the_elbo_has_the_exact_gradient_on_average(baseline):
     model, x = Linear(), torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64)
     exact, terms = gradient(lambda m, x: m.exact(x), model, x)
     rows = [
-        gradient(lambda m, x: estimators.score_function_elbo(m, x, samples=200, baseline=baseline), model, x)
+        gradient(lambda m, x: estimators.score_function_elbo(m, x, n_samples=200, baseline=baseline), model, x)
         for _ in range(300)
     ]
     assert agrees(torch.stack([g for g, _ in rows]), exact)

@@ -86,7 +86,7 @@ def test_figures_agree_with_the_model(quick, name):
     assert found["test"]["negative_elbo"] == pytest.approx(-terms.value, rel=1e-5)
     assert found["test"]["kl"] == pytest.approx(terms.kl, rel=1e-5)
     part = test.first(e.measured)
-    log_p, told = log_likelihood(model, part, samples=e.samples), found["importance_sampling"]
+    log_p, told = log_likelihood(model, part, n_samples=e.samples), found["importance_sampling"]
     assert told["negative_log_likelihood"] == pytest.approx(-log_p.mean().item(), rel=1e-5)
     assert told["standard_error"] == pytest.approx((log_p.var() / len(log_p)).sqrt().item(), rel=1e-4)
     assert told["negative_log_likelihood"] < told["negative_elbo"]

@@ -218,7 +218,7 @@ def test_the_judge_sees_damage(drawn):
 def test_drawings_come_from_the_models_own_prior(quick):
     _, model, _ = quick
     state = torch.get_rng_state()
-    x = comparison.draw(model, 7, seed=3, at_once=3)
+    x = comparison.draw(model, 7, seed=3, chunk_size=3)
     assert torch.equal(torch.get_rng_state(), state) and x.shape == (7, 3, 32, 32)
     torch.testing.assert_close(x, comparison.draw(model, 7, seed=3))
     z = model.prior().sample((7,))

@@ -25,7 +25,7 @@ from PIL import Image
 
 from vae_lab import archives, downloads, fetching
 from vae_lab.data import load
-from vae_lab.mnist import DataError
+from vae_lab.data import DataError
 
 
 def picture(seed, kind="JPEG"):

@@ -16,7 +16,7 @@ from torch import nn
 from vae_lab import downloads
 from vae_lab.data import Images
 from vae_lab.metrics import InceptionUnavailable, fid, fid_by_command, inception_features, write_images
-from vae_lab.toy_faces import draw, draw_factors
+from vae_lab.data.toy_faces import draw, draw_factors
 
 inception = import_module("vae_lab.metrics.inception")
 NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -107,7 +107,7 @@ def test_gray_pictures_are_repeated_as_in_files(weights, tmp_path):
     from pytorch_fid.inception import InceptionV3
 
     gray = faces(3, channels=1)
-    files = sorted(write_images(gray, tmp_path / "gray").iterdir())
+    files = sorted(write_images(gray, tmp_path / "plain").iterdir())
     assert Image.open(files[0]).convert("RGB").getbands() == ("R", "G", "B")
     expected = get_activations(files, InceptionV3([0]), 3, 64, "cpu", 0)
     np.testing.assert_allclose(inception_features(gray, dims=64), expected, rtol=1e-5, atol=1e-6)
@@ -115,7 +115,7 @@ def test_gray_pictures_are_repeated_as_in_files(weights, tmp_path):
 
 def test_the_device_sees_few_pictures_together(means):
     x = faces(23)
-    whole = inception_features(x, at_once=7)
+    whole = inception_features(x, chunk_size=7)
     assert means.seen == [7, 7, 7, 2]
     torch.testing.assert_close(whole, x.read().mean((2, 3)))
     assert whole.shape == (23, 3)
@@ -215,7 +215,7 @@ def test_nothing_but_tensors_is_unpickled(tmp_path, monkeypatch):
         (torch.zeros(3, 2, 8, 8), {}, "1 or 3 channels, got 2"),
         (torch.full((3, 3, 8, 8), 2.0), {}, r"pixels in \[0, 1\]"),
         (torch.zeros(3, 3, 8, 8), {"dims": 100}, "dims=100"),
-        (torch.zeros(3, 3, 8, 8), {"at_once": 0}, "at_once=0"),
+        (torch.zeros(3, 3, 8, 8), {"chunk_size": 0}, "chunk_size=0"),
         (torch.zeros(1, 3, 8, 8), {}, "at least 2 rows"),
     ],
     ids=["channels", "range", "dims", "at once", "one picture"],

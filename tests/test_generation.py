@@ -70,11 +70,11 @@ def test_frechet_distance_refuses(a, b, says):
         frechet_distance(a, b)
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 1000])
-def test_nearest_distance_is_the_least_of_all(at_once):
+@pytest.mark.parametrize("chunk_size", [1, 7, 1000])
+def test_nearest_distance_is_the_least_of_all(chunk_size):
     x, others = torch.rand(20, 1, 3, 4), torch.rand(33, 1, 3, 4)
     every = np.linalg.norm(x.flatten(1).numpy()[:, None] - others.flatten(1).numpy()[None], axis=2)
-    np.testing.assert_allclose(nearest_distance(x, others, at_once=at_once), every.min(1), rtol=1e-5)
+    np.testing.assert_allclose(nearest_distance(x, others, chunk_size=chunk_size), every.min(1), rtol=1e-5)
 
 
 def test_nearest_distance_to_itself_is_exactly_zero():

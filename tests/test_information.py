@@ -63,7 +63,7 @@ def test_the_aggregate_is_the_enumerated_mixture():
     q, z = few(), torch.randn(50, 2, dtype=torch.float64) * 3
     by_hand = q.log_prob(z[:, None]).logsumexp(1) - log(5)
     assert torch.allclose(information.log_aggregate(q, z), by_hand, atol=1e-10)
-    blocks = information.log_aggregate(q, z, at_once=7)
+    blocks = information.log_aggregate(q, z, chunk_size=7)
     assert torch.allclose(blocks, by_hand, atol=1e-10)
     of_one = q.base_dist.log_prob(z[:, None]).logsumexp(1) - log(5)
     assert torch.allclose(information.log_aggregate_by_coordinate(q, z), of_one, atol=1e-10)
@@ -90,7 +90,7 @@ def test_surgery_agrees_with_quadrature(seed):
     log_q = log_q_x.logsumexp(1) - log(5)
     information_exact = kl_on_grid(log_q_x, log_q[:, None].expand_as(log_q_x), cell).mean().item()
     marginal_exact = kl_on_grid(log_q, log_p, cell).item()
-    split = information.surgery(q, p, samples=20_000, seed=seed)
+    split = information.surgery(q, p, n_samples=20_000, seed=seed)
     assert agrees(split.information, information_exact)
     assert agrees(split.marginal, marginal_exact)
     mean_kl = kl_divergence(q, p.expand((5,))).mean().item()
@@ -103,7 +103,7 @@ def test_surgery_of_a_linear_gaussian_code():
     tau, sigma, n = 0.9, 0.4, 4000
     quantiles = Normal(0.0, tau).icdf((torch.arange(n, dtype=torch.float64) + 0.5) / n)
     q = gaussians(quantiles[:, None], torch.tensor(sigma))
-    split = information.surgery(q, standard(1), samples=40_000)
+    split = information.surgery(q, standard(1), n_samples=40_000)
     assert agrees(split.information, 0.5 * log(1 + (tau / sigma) ** 2))
     total = tau**2 + sigma**2
     assert agrees(split.marginal, 0.5 * (total - 1 - log(total)))
@@ -111,20 +111,20 @@ def test_surgery_of_a_linear_gaussian_code():
 
 def test_images_that_share_a_code_are_not_told_apart():
     q = gaussians(torch.full((7, 2), 0.6), torch.tensor(0.5))
-    split = information.surgery(q, standard(2), samples=1000)
+    split = information.surgery(q, standard(2), n_samples=1000)
     assert split.information.abs().max() < 1e-12
     assert agrees(split.marginal, kl_divergence(q, standard(2).expand((7,)))[0].item())
 
 
 def test_images_far_apart_are_told_apart_completely():
     q = gaussians(10.0 * torch.arange(8.0)[:, None], torch.tensor(0.1))
-    split = information.surgery(q, standard(1), samples=1000)
+    split = information.surgery(q, standard(1), n_samples=1000)
     assert torch.allclose(split.information, torch.full((1000,), log(8), dtype=torch.float64), atol=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 2, 30])
 def test_information_never_exceeds_the_log_of_the_number_of_images(n):
-    split = information.surgery(few(n, latents=3), standard(3), samples=2000)
+    split = information.surgery(few(n, latents=3), standard(3), n_samples=2000)
     assert split.information.max() <= log(n) + 1e-12
     assert split.information.mean() >= -4 * split.information.std() / 2000**0.5 - 1e-12
 
@@ -132,11 +132,11 @@ def test_information_never_exceeds_the_log_of_the_number_of_images(n):
 def test_a_minibatch_says_too_little():
     """Its information is bounded by the log of its own size, and on average below that of the whole list."""
     q = few(64, latents=2)
-    whole = information.surgery(q, standard(2), samples=20_000).information
+    whole = information.surgery(q, standard(2), n_samples=20_000).information
     batches = []
     for start in range(0, 64, 4):
         part = gaussians(q.base_dist.mean[start : start + 4], q.base_dist.stddev[start : start + 4])
-        batches.append(information.surgery(part, standard(2), samples=2000, seed=start).information)
+        batches.append(information.surgery(part, standard(2), n_samples=2000, seed=start).information)
     assert max(batch.max() for batch in batches) <= log(4) + 1e-12
     assert torch.cat(batches).mean() < whole.mean() - 0.2
 
@@ -149,10 +149,10 @@ def test_the_minibatch_bias_is_the_information_that_batches_share():
     log_q = log_q_x.logsumexp(1) - log(4)
     log_batch = torch.stack([log_q_x[:, :2].logsumexp(1), log_q_x[:, 2:].logsumexp(1)], 1) - log(2)
     shared = kl_on_grid(log_batch, log_q[:, None].expand_as(log_batch), cell).mean().item()
-    whole = information.surgery(q, standard(2), samples=20_000).information
+    whole = information.surgery(q, standard(2), n_samples=20_000).information
     halves = [
         information.surgery(
-            gaussians(q.base_dist.mean[part], q.base_dist.stddev[part]), standard(2), samples=20_000
+            gaussians(q.base_dist.mean[part], q.base_dist.stddev[part]), standard(2), n_samples=20_000
         ).information
         for part in (slice(0, 2), slice(2, 4))
     ]
@@ -179,10 +179,10 @@ def test_the_same_seed_gives_the_same_draws_and_leaves_torchs_alone():
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    first = information.surgery(q, p, samples=12, seed=5)
+    first = information.surgery(q, p, n_samples=12, seed=5)
     assert torch.equal(torch.rand(1), expected)
-    assert torch.equal(first.value, information.surgery(q, p, samples=12, seed=5).value)
-    assert not torch.equal(first.value, information.surgery(q, p, samples=12, seed=6).value)
+    assert torch.equal(first.value, information.surgery(q, p, n_samples=12, seed=5).value)
+    assert not torch.equal(first.value, information.surgery(q, p, n_samples=12, seed=6).value)
 
 
 def test_it_takes_what_a_model_gives():
@@ -196,6 +196,6 @@ def test_what_it_refuses():
     with pytest.raises(ValueError, match=r"codes of shape \(K, 2\)"):
         information.log_aggregate(few(), torch.zeros(4, 3))
     with pytest.raises(ValueError, match="at least one draw"):
-        information.surgery(few(), standard(2), samples=0)
+        information.surgery(few(), standard(2), n_samples=0)
     with pytest.raises(TypeError, match="diagonal Gaussian"):
         information.activity(MultivariateNormal(torch.zeros(2), torch.eye(2)))

@@ -143,7 +143,7 @@ def test_the_scale_is_learnt_only_if_asked():
 
 @pytest.mark.parametrize("scale", [0, -1, float("nan")])
 def test_a_scale_that_is_not_positive_is_refused(scale):
-    with pytest.raises(ValueError, match=f"scale of a Gaussian must be positive, got {scale}"):
+    with pytest.raises(ValueError, match=f"scale must be a finite number above 0, got {scale}"):
         Gaussian(scale)
 
 

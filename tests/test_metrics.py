@@ -69,8 +69,8 @@ def test_with_the_exact_posterior_one_sample_is_exact():
     model, marginal = linear_gaussian_vae()
     images = vectors(250)
     exact = marginal.log_prob(images.read().flatten(1))
-    torch.testing.assert_close(log_likelihood(model, images, samples=1), exact)
-    torch.testing.assert_close(log_likelihood(model, images, samples=2300), exact)
+    torch.testing.assert_close(log_likelihood(model, images, n_samples=1), exact)
+    torch.testing.assert_close(log_likelihood(model, images, n_samples=2300), exact)
 
 
 def wrong_by(shift: float, factor: float) -> tuple[VAE, MultivariateNormal]:
@@ -84,7 +84,7 @@ def test_with_another_q_it_converges_from_below():
     model, marginal = wrong_by(0.3, 1.5)
     images = vectors(400)
     exact = marginal.log_prob(images.read().flatten(1))
-    short = [(exact - log_likelihood(model, images, samples=k)).mean().item() for k in (1, 10, 100, 5000)]
+    short = [(exact - log_likelihood(model, images, n_samples=k)).mean().item() for k in (1, 10, 100, 5000)]
     assert short[0] > short[1] > short[2] > 0.001  # the bound rises with K
     assert short[2] < 0.05 * short[0]
     assert abs(short[3]) < 0.01
@@ -98,7 +98,7 @@ def test_equals_quadrature(latents):
     with torch.no_grad():
         log_joint = model.decode(z).log_prob(images.read()) + model.prior().log_prob(z)  # (points, B)
     exact = log_joint.logsumexp(0) + latents * (axis[1] - axis[0]).log()
-    found = log_likelihood(model, images, samples=20_000)
+    found = log_likelihood(model, images, n_samples=20_000)
     torch.testing.assert_close(found, exact, atol=0.05, rtol=0)
     assert exact.std() > 0.3  # and not because all images are alike
 
@@ -106,17 +106,17 @@ def test_equals_quadrature(latents):
 def test_one_sample_is_the_elbo_on_average():
     model, images = bernoulli_vae(2), vectors(5000).binarized(torch.Generator().manual_seed(0))
     bound = evaluate(model, images).value
-    found = log_likelihood(model, images, samples=1)
+    found = log_likelihood(model, images, n_samples=1)
     assert found.mean().item() == pytest.approx(bound, abs=5 * found.std().item() / 5000**0.5)
-    assert log_likelihood(model, images, samples=50).mean().item() > bound + 0.05
+    assert log_likelihood(model, images, n_samples=50).mean().item() > bound + 0.05
 
 
 @pytest.mark.parametrize(("samples", "n"), [(1, 150), (7, 150), (999, 3), (2500, 3)])
-def test_how_many_codes_are_decoded_at_once_changes_only_rounding(samples, n):
+def test_how_many_codes_are_decoded_chunk_size_changes_only_rounding(samples, n):
     model, images = bernoulli_vae(2), black_and_white(n)
-    whole = log_likelihood(model, images, samples=samples)
-    for at_once in (1, 333):
-        part = log_likelihood(model, images, samples=samples, at_once=at_once)
+    whole = log_likelihood(model, images, n_samples=samples)
+    for chunk_size in (1, 333):
+        part = log_likelihood(model, images, n_samples=samples, chunk_size=chunk_size)
         torch.testing.assert_close(part, whole, rtol=1e-12, atol=1e-12)
 
 
@@ -124,16 +124,16 @@ def test_each_image_keeps_its_place():
     model, marginal = linear_gaussian_vae()
     images = vectors(2345)
     exact = marginal.log_prob(images.read().flatten(1))
-    assert log_likelihood(model, images, samples=3).shape == (2345,)
-    torch.testing.assert_close(log_likelihood(model, images, samples=3), exact)
+    assert log_likelihood(model, images, n_samples=3).shape == (2345,)
+    torch.testing.assert_close(log_likelihood(model, images, n_samples=3), exact)
 
 
 def test_seeds_repeat_and_differ():
     model, images = bernoulli_vae(2), black_and_white()
-    first = log_likelihood(model, images, samples=5, seed=3)
+    first = log_likelihood(model, images, n_samples=5, seed=3)
     torch.manual_seed(77)
-    assert torch.equal(first, log_likelihood(model, images, samples=5, seed=3))
-    assert not torch.equal(first, log_likelihood(model, images, samples=5, seed=4))
+    assert torch.equal(first, log_likelihood(model, images, n_samples=5, seed=3))
+    assert not torch.equal(first, log_likelihood(model, images, n_samples=5, seed=4))
 
 
 def test_the_dynamic_view_draws_each_image_once():
@@ -142,8 +142,8 @@ def test_the_dynamic_view_draws_each_image_once():
     drawn = images.read(generator=torch.Generator().manual_seed(9))
     kept = DoubleImages(drawn.mul(255).to(torch.uint8), images.labels, "binarized")
     for samples in (1, 1500):
-        dynamic = log_likelihood(model, images, samples=samples, seed=9)
-        assert torch.equal(dynamic, log_likelihood(model, kept, samples=samples, seed=9))
+        dynamic = log_likelihood(model, images, n_samples=samples, seed=9)
+        assert torch.equal(dynamic, log_likelihood(model, kept, n_samples=samples, seed=9))
 
 
 def test_leaves_no_trace():
@@ -151,7 +151,7 @@ def test_leaves_no_trace():
     model.train()
     model.encoder.eval()  # frozen, say
     state, weights = torch.get_rng_state(), [p.clone() for p in model.parameters()]
-    found = log_likelihood(model, images, samples=5)
+    found = log_likelihood(model, images, n_samples=5)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training and model.decoder.training and not model.encoder.training
     assert all(map(torch.equal, weights, model.parameters()))
@@ -163,15 +163,15 @@ def test_leaves_no_trace_when_it_fails():
     model.decoder = nn.Sequential(nn.Linear(2, 1).double(), nn.Unflatten(1, (1, 1, 1)))  # would broadcast
     state = torch.get_rng_state()
     with pytest.raises(ValueError, match="decoder describes images of shape"):
-        log_likelihood(model, black_and_white(), samples=2)
+        log_likelihood(model, black_and_white(), n_samples=2)
     assert torch.equal(torch.get_rng_state(), state) and model.training
 
 
 def test_measures_in_evaluation_mode():
     model, images = bernoulli_vae(2), black_and_white()
-    expected = log_likelihood(model, images, samples=4)
+    expected = log_likelihood(model, images, n_samples=4)
     model.encoder.append(nn.Dropout(0.5))
-    assert torch.equal(log_likelihood(model, images, samples=4), expected)
+    assert torch.equal(log_likelihood(model, images, n_samples=4), expected)
 
 
 @pytest.mark.parametrize("shift", [-3000.0, 3000.0])
@@ -180,11 +180,11 @@ def test_is_finite_where_densities_are_not(shift):
     model, _ = linear_gaussian_vae()
     model.decoder[0].weight.data.zero_()
     model.decoder[0].bias.data.fill_(shift)
-    found = log_likelihood(model, vectors(4), samples=1200)
+    found = log_likelihood(model, vectors(4), n_samples=1200)
     assert found.isfinite().all() and (found < -1e7).all()
 
 
-@pytest.mark.parametrize("wrong", [{"samples": 0}, {"samples": -3}, {"at_once": 0}])
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"samples": -3}, {"chunk_size": 0}])
 def test_refuses_no_samples(wrong):
     with pytest.raises(ValueError, match="at least one sample"):
         log_likelihood(bernoulli_vae(2), black_and_white(), **wrong)
@@ -200,9 +200,9 @@ from vae_lab.nets import mlp_decoder, mlp_encoder
 shape = (1, 28, 28)
 images = data.Images(torch.full((3, *shape), 100, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
 model = VAE(mlp_encoder(shape, 100, hidden=(200,)), mlp_decoder(50, shape, hidden=(200, 200)), 50)
-log_likelihood(model, images.dynamic(), samples=2)
+log_likelihood(model, images.dynamic(), n_samples=2)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-log_likelihood(model, images.dynamic(), samples=5000)
+log_likelihood(model, images.dynamic(), n_samples=5000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

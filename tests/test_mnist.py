@@ -10,8 +10,9 @@ import pytest
 import torch
 import torchvision.datasets as published
 
-from vae_lab import data, mnist
-from vae_lab.mnist import DataError
+from vae_lab import data
+from vae_lab.data import mnist
+from vae_lab.data import DataError
 
 RNG = np.random.default_rng(0)
 SIZES = {"train": 5, "t10k": 3}

@@ -48,7 +48,7 @@ def test_with_gates_open_it_is_a_plain_vae(kind, beta):
     z = torch.randn(3, 6, 2)
     torch.testing.assert_close(vae.decode(z).mean, plain.decode(z).mean)
     assert torch.equal(vae.prior().mean, plain.prior().mean)
-    values = [torch.manual_seed(5) and elbo(model, x, samples=3) for model in (vae, plain)]
+    values = [torch.manual_seed(5) and elbo(model, x, n_samples=3) for model in (vae, plain)]
     torch.testing.assert_close(*values)
 
 
@@ -126,7 +126,7 @@ def test_it_is_trained_and_measured_like_any_vae():
     assert measure() > started + 0.5
     vae = model.at(1.0)
     bound = training.evaluate(vae, seen).value
-    assert metrics.log_likelihood(vae, seen, samples=50).mean() > bound
+    assert metrics.log_likelihood(vae, seen, n_samples=50).mean() > bound
     assert model.training  # measuring left its mode alone
 
 

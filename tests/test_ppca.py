@@ -58,8 +58,8 @@ def test_the_ppca_m_step_has_no_gradient_left():
 @pytest.mark.parametrize(("seed", "latents"), [(0, 1), (1, 2), (2, 3)])
 def test_ppca_by_em_is_its_closed_form(seed, latents):
     x = images_like(seed)
-    begin = ppca.start(x, latents, torch.Generator().manual_seed(seed))
-    fitted = em.fit(begin, x, tolerance=1e-15, most=20_000)
+    begin = ppca.random_start(x, latents, torch.Generator().manual_seed(seed))
+    fitted = em.fit(begin, x, tolerance=1e-15, max_iter=20_000)
     exact = ppca.closed_form(x, latents)
     assert abs(fitted.history[-1] - exact.log_evidence(x).mean()) < 1e-8
     torch.testing.assert_close(fitted.model.variance, exact.variance, atol=1e-5, rtol=1e-5)
@@ -81,20 +81,20 @@ def test_the_closed_form_is_scikit_learns(latents):
 def test_a_plane_without_noise_is_held_above_zero():
     x = torch.randn(30, 2).double() @ torch.randn(2, 5).double()
     with pytest.warns(em.SingularCovarianceWarning, match="noise variance.*held at"):
-        fitted = em.fit(ppca.start(x, 2, torch.Generator().manual_seed(0)), x)
+        fitted = em.fit(ppca.random_start(x, 2, torch.Generator().manual_seed(0)), x)
     torch.testing.assert_close(fitted.model.variance, em.FLOOR * em.variance_of(x))
     assert np.isfinite(fitted.history).all()
 
 
 def test_the_evidence_never_falls():
     x = images_like(4)
-    fitted = em.fit(ppca.start(x, 2, torch.Generator().manual_seed(0)), x, tolerance=0, most=60)
+    fitted = em.fit(ppca.random_start(x, 2, torch.Generator().manual_seed(0)), x, tolerance=0, max_iter=60)
     assert (np.diff(fitted.history) > -1e-12).all() and fitted.history[-1] > fitted.history[0] + 0.1
 
 
 REFUSED = {
     "in closed form": (lambda: ppca.closed_form(torch.zeros(3, 4), 4), "1 … 3 latents, not 4"),
-    "to start": (lambda: ppca.start(torch.zeros(3, 4), 0, torch.Generator()), "1 … 3 latents, not 0"),
+    "to start": (lambda: ppca.random_start(torch.zeros(3, 4), 0, torch.Generator()), "1 … 3 latents, not 0"),
 }
 
 

@@ -30,7 +30,7 @@ def near(z: torch.Tensor, at: float) -> float:
 
 def test_posteriors_are_those_of_the_encoder():
     model, few = new_vae(), gray(30)
-    whole, blocks = model.encode(few.read()), posteriors(model, few, at_once=7)
+    whole, blocks = model.encode(few.read()), posteriors(model, few, chunk_size=7)
     assert blocks.batch_shape == (30,) and not blocks.mean.requires_grad
     torch.testing.assert_close(blocks.mean, whole.mean)
     torch.testing.assert_close(blocks.stddev, whole.stddev)
@@ -39,7 +39,7 @@ def test_posteriors_are_those_of_the_encoder():
 def test_one_component_has_the_moments_of_the_codes():
     """Cov q(z) = Cov of the means + mean of the covariances."""
     q = two_clouds(spread=0.5)
-    p = fit_mixture(q, 1, draws=40)
+    p = fit_mixture(q, 1, n_samples=40)
     expected = q.mean.T.cov(correction=0) + 0.25 * torch.eye(2)
     torch.testing.assert_close(p.mean, q.mean.mean(0), atol=0.02, rtol=0)
     torch.testing.assert_close(p.component_distribution.covariance_matrix[0], expected, atol=0.03, rtol=0.01)
@@ -56,7 +56,7 @@ def test_the_same_seed_fits_the_same_prior():
     q, z = two_clouds(90), torch.randn(5, 2)
     assert torch.equal(fit_mixture(q, 3, seed=1).log_prob(z), fit_mixture(q, 3, seed=1).log_prob(z))
     state = torch.get_rng_state()
-    first, second = (fit_second_stage(q, hidden=8, rounds=3, seed=1) for _ in range(2))
+    first, second = (fit_second_stage(q, hidden=8, steps=3, seed=1) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     weights = (torch.cat([w.flatten() for w in stage.vae.parameters()]) for stage in (first, second))
     assert torch.equal(*weights)
@@ -76,7 +76,7 @@ def test_a_fitted_prior_raises_the_bound_and_changes_no_weight():
     model, few = new_vae(seed=2), gray(64)
     model.encoder[-1].weight.data *= 6  # codes that spread out further than N(0, I)
     before = [w.clone() for w in model.parameters()]
-    other = WithPrior(model, fit_mixture(posteriors(model, few), 2, draws=20))
+    other = WithPrior(model, fit_mixture(posteriors(model, few), 2, n_samples=20))
     drawn = partial(elbo, analytic=False)
     assert evaluate(other, few, drawn).kl < evaluate(model, few, drawn).kl
     assert evaluate(other, few, drawn).log_lik == evaluate(model, few, drawn).log_lik
@@ -110,7 +110,7 @@ def test_a_second_stage_bounds_its_marginal_from_below():
 
 
 def test_a_trained_second_stage_draws_like_the_codes():
-    stage = fit_second_stage(two_clouds(), hidden=32, rounds=500, learning_rate=1e-2)
+    stage = fit_second_stage(two_clouds(), hidden=32, steps=500, learning_rate=1e-2)
     z, normal = stage.sample((2000,)), torch.randn(2000, 2)
     assert near(z, -2) > 0.15 and near(z, 2) > 0.5 and near(z, -2) + near(z, 2) > 0.7
     assert near(normal, -2) + near(normal, 2) < 0.3  # what N(0, I) would give

@@ -9,9 +9,10 @@ import torch
 from tiny import QUICK, Level, gray, new_autoencoder, new_vae, same_but_for_time, weights
 from torch import nn
 
-from vae_lab import checkpoints, runs
+from vae_lab.training import checkpoint as checkpoints
+from vae_lab.training import run as runs
 from vae_lab.objectives import elbo, squared_error
-from vae_lab.runs import History, TrainingDiverged
+from vae_lab.training.run import History, TrainingDiverged
 from vae_lab.training import fit
 
 LONG = {"epochs": 30, "batch_size": 20, "learning_rate": 1e-2}  # 3 steps an epoch, 90 in all
@@ -138,7 +139,7 @@ def test_best_weights_left_behind_do_not_replace_those_that_go_on(tmp_path):
     assert torch.equal(weights(left), weights(whole)) and not torch.equal(weights(left), early)
 
 
-def test_a_second_press_interrupts_at_once(tmp_path):
+def test_a_second_press_interrupts_chunk_size(tmp_path):
     reached = []
 
     def impatient(model, x):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from vae_lab.data import load
-from vae_lab.toy_faces import FACTORS, SPECIES, _Painter, draw, draw_factors
+from vae_lab.data.toy_faces import FACTORS, SPECIES, _Painter, draw, draw_factors
 
 COLUMN = {name: i for i, name in enumerate(FACTORS)}
 

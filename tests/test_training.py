@@ -135,7 +135,7 @@ def test_a_linear_vae_reaches_the_likelihood_of_probabilistic_pca(patterns):
     flat = patterns.read().flatten(1).numpy()
     pca = PCA(2).fit(flat)
     best = pca.score(flat)  # nats an image
-    assert best - 0.2 < evaluate(model, patterns, partial(elbo, samples=100)).value < best + 0.05
+    assert best - 0.2 < evaluate(model, patterns, partial(elbo, n_samples=100)).value < best + 0.05
     assert model.likelihood.scale.item() == pytest.approx(pca.noise_variance_**0.5, rel=0.05)
 
 

@@ -42,7 +42,7 @@ def test_the_full_family_recovers_a_gaussian_posterior():
 
 
 def test_mean_field_finds_the_inverse_of_the_precision():
-    fit = variational.black_box(bell, start(0.0, 0.0, 0.0), full=False, samples=32)
+    fit = variational.black_box(bell, start(0.0, 0.0, 0.0), full=False, n_samples=32)
     assert torch.allclose(fit.q.mean, CENTER, atol=0.02)
     assert torch.allclose(fit.q.variance, 1 / PRECISION.diagonal(), rtol=0.03)
     loss = (PRECISION.diagonal().log().sum() - PRECISION.logdet()) / 2
@@ -89,7 +89,7 @@ def test_the_bound_and_the_kl_add_up_to_the_evidence(full):
     assert total.item() == pytest.approx(log(evidence), abs=1e-6)
     kl = variational.kl_on_grid(q.log_prob(points), log_joint - total, cell)
     draws = 200_000
-    bound = variational.elbo(product, q, samples=draws)
+    bound = variational.monte_carlo_elbo(product, q, n_samples=draws)
     noise = product(q.sample((draws,))).std() / draws**0.5
     assert abs(bound.value + kl - log(evidence)) < 4 * noise
     assert kl > log(2)  # one of two lobes
@@ -183,7 +183,7 @@ def test_the_mixtures_bound_misses_the_choice_of_names():
 
 REFUSED = {
     "a sum is missing": (lambda: variational.black_box(lambda z: -z.square(), start(0.0, 0.0)), "sum over"),
-    "not finite": (lambda: variational.elbo(lambda z: z.sum(-1).log(), start(0.0, -9.0)), "not finite"),
+    "not finite": (lambda: variational.monte_carlo_elbo(lambda z: z.sum(-1).log(), start(0.0, -9.0)), "not finite"),
     "no grid": (lambda: variational.square_grid(0, 5), "reach above 0"),
     "other points": (lambda: variational.kl_on_grid(torch.zeros(3), torch.zeros(4), 1), "same points"),
     "no components": (lambda: BayesianMixture(0), "at least one component"),

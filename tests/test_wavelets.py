@@ -37,7 +37,7 @@ def test_a_level_image_has_no_details():
     assert average.item() == pytest.approx(8 * 0.3) and all(part.abs().max() < 1e-6 for part in details)
 
 
-@pytest.mark.parametrize(("axis", "place"), [(-1, 0), (-2, 1)])
+@pytest.mark.parametrize(("axis", "process"), [(-1, 0), (-2, 1)])
 def test_stripes_are_details_in_one_direction(axis, place):
     stripes = torch.tensor([0.0, 1.0] * 4).view((1, 1, 8) if axis == -1 else (1, 8, 1)).expand(1, 8, 8)
     _, fine = haar(stripes, 1)

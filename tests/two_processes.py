@@ -45,7 +45,7 @@ def train_with_noise(objective=elbo, checkpoint: Path | None = None):
 
 def main(folder: Path) -> None:
     devices.pick_device()
-    rank, _ = devices.place()
+    rank, _ = devices.process()
     checkpoints.EVERY = 0.0
 
     def keep(name: str, model, history) -> None:

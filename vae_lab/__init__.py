@@ -1,8 +1,39 @@
 """The package behind *Variational Autoencoders: a textbook that runs*.
 
-One noun a module: `data`, `nets`, `likelihoods`, `models`, `multirate`, `objectives`, `schedules`,
-`training`, `metrics`, `information`, `em`, `ppca`, `inference`, `variational`, `estimators`, `plotting`,
-`widgets`; behind training stand `devices`, `runs` and `checkpoints`.
+What is learned from
+    data            `load` by name, `Images` of your own; one picture, MNIST, Animal Faces-HQ, drawn faces
+What learns
+    nets            encoder and decoder bodies
+    likelihoods     what a decoder's numbers say about pixels: p(x|z)
+    wavelets        an image as averages and details of several sizes
+    models          `Autoencoder` and `VAE`
+    multirate       one VAE for every weight of the KL
+    ensembles       several small VAEs as one
+    priors          distributions fitted to codes: p(z)
+How it learns
+    objectives      squared error, `elbo` and its relatives: functions that return named terms
+    schedules       numbers that change while training goes on
+    training        `fit`, `steps`, `evaluate`
+    devices         where to compute, by which random numbers
+Without a network
+    em, ppca        expectation maximization; mixtures of Gaussians, probabilistic PCA
+    inference       posteriors on a grid and by Markov chains
+    variational     variational inference, black-box and by coordinate ascent
+    estimators      the gradient of an expectation: score function and path
+How good it is
+    information     what a code says about its image
+    metrics         log p(x), Fréchet distances, precision and recall, disentanglement
+    claims          a sentence checked where it is made: `claim`
+    experiments     the long runs, by name; records, what they found
+What one sees
+    plotting        one look for every figure; diagrams of the models
+    widgets         things to drag
+Beneath all of it
+    arguments       what callers hold becomes what functions need, or is refused in one sentence
+    files           whole or not there
+    identity        what a function does, so that no run resumes another
+    colab           a Google Drive to work in
+
 Shapes are written with fixed letters: `B` batch, `K` samples, `L` latents, `D` data dimensions, `C, H, W`
 channels, height and width. Log-probabilities are in nats, pixels in [0, 1].
 """

@@ -3,6 +3,8 @@
 import html
 from dataclasses import dataclass
 
+from vae_lab.arguments import checked, shown
+
 
 class ClaimFailedError(AssertionError):
     """A sentence of the book turned out to be false in this run."""
@@ -21,17 +23,18 @@ class Claim:
         return f'<p class="claim"><span>✓</span> {html.escape(self.sentence)}</p>'
 
 
+@checked
 def claim(sentence: str, condition) -> None:
     """Show `✓ sentence` if `condition` holds, and stop the notebook if it does not.
 
-    `condition` is one truth value: a bool, or a Boolean NumPy or torch scalar. A number is none, so that
+    `condition` is one truth value: a bool, or a Boolean NumPy or torch scalar. A number is not, so that
     a forgotten comparison is noticed. A comparison with NaN is false, so a claim about a diverged run fails.
 
     Raises `ClaimFailedError` with the sentence if it is false, `TypeError` if it is not one truth value.
     """
     holds = condition.item() if getattr(condition, "ndim", None) == 0 else condition
     if not isinstance(holds, bool):
-        raise TypeError(f"claim needs one truth value, got {condition!r}; compare, then use .all() or .any()")
+        raise TypeError(f"condition must be one truth value, got {shown(condition)}; compare, then use .all() or .any()")
     if not holds:
         raise ClaimFailedError(f"this run does not bear out: {sentence}")
     shown = Claim(sentence)

@@ -1,21 +1,20 @@
-"""Where to compute: the device, its random numbers, its memory, and other processes beside this one."""
+"""Where to compute: the device, its random numbers, its precision, and other processes beside this one."""
 
 import atexit
-import copy
 import os
 import random
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vae_lab.arguments import Device, Seed, checked, choice
 
-class BatchTooLarge(RuntimeError):
-    """A batch that does not fit in the device's memory; the message names one that does."""
+PRECISIONS = ("float32", "bfloat16")
 
 
 def pick_device() -> torch.device:
@@ -44,7 +43,17 @@ def pick_device() -> torch.device:
     return device
 
 
-def seed_all(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+def of(model: nn.Module) -> torch.device:
+    """The device that a model is on."""
+    first = next(model.parameters(), None)
+    return (first if first is not None else next(model.buffers(), torch.empty(0))).device
+
+
+# Random numbers
+
+
+@checked
+def seed_all(seed: Seed, device: Device = "cpu") -> torch.Generator:
     """Seed Python, NumPy and torch, and return a generator on `device` for explicit draws."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -53,7 +62,7 @@ def seed_all(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 @contextmanager
-def same_random_numbers_after(device: torch.device):
+def same_random_numbers_after(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside, torch's random numbers go on outside as if it had not been."""
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         yield
@@ -64,38 +73,63 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
         states["device"] = torch.get_device_module(device).get_rng_state()
-    return {name: _gather(state, device) for name, state in states.items()}
+    if process()[1] == 1:
+        return {name: state[None] for name, state in states.items()}
+    rows = {name: [torch.empty_like(s, device=device) for _ in range(process()[1])] for name, s in states.items()}
+    for name, state in states.items():
+        dist.all_gather(rows[name], state.to(device))
+    return {name: torch.stack(each).cpu() for name, each in rows.items()}
 
 
 def set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
     """Go on with the random numbers that `random_state` found."""
-    rank, _ = place()
+    rank, _ = process()
     own = {name: rows[rank].clone() for name, rows in states.items()}  # torch reads a view from its start
     torch.set_rng_state(own["cpu"])
     if "device" in own:
         torch.get_device_module(device).set_rng_state(own["device"])
 
 
-def place() -> tuple[int, int]:
+# Processes
+
+
+def process() -> tuple[int, int]:
     """(number of this process, how many there are): (0, 1) unless `pick_device` joined a group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def average(values: Tensor) -> Tensor:
     """The mean of `values` over all processes."""
-    if place()[1] > 1:
+    if process()[1] > 1:
         dist.all_reduce(values)
-        values /= place()[1]
+        values /= process()[1]
     return values
+
+
+def least(value: int, device: torch.device) -> int:
+    """The least of all processes' numbers."""
+    if process()[1] == 1:
+        return value
+    shared = torch.tensor(value, device=device)
+    dist.all_reduce(shared, dist.ReduceOp.MIN)
+    return int(shared)
 
 
 def agree(flag: bool, device: torch.device) -> bool:
     """Whether the flag is up in any process: what one of them decides, all do."""
-    return bool(average(torch.tensor(float(flag), device=device)) > 0)
+    return not least(int(not flag), device)
 
 
+# Precision
+
+
+@checked
 def accelerated(
-    model: nn.Module, objective: Callable, *, precision: str = "float32", compile: bool = False
+    model: nn.Module,
+    objective: Callable,
+    *,
+    precision: Annotated[str, choice(*PRECISIONS)] = "float32",
+    compile: bool = False,
 ) -> Callable:
     """The same objective, computed otherwise: in bfloat16, compiled, or beside other processes.
 
@@ -105,59 +139,26 @@ def accelerated(
     In a group of processes the gradient that `backward` leaves behind is the mean over all of them
     (torch's DistributedDataParallel).
     """
-    device = next(model.parameters()).device
-    if precision not in ("float32", "bfloat16"):
-        raise ValueError(f'precision must be "float32" or "bfloat16", got {precision!r}')
-    result = objective
+    device, result = of(model), objective
     if compile:
         result = torch.compile(result, mode="reduce-overhead" if device.type == "cuda" else None)
-    if precision == "bfloat16":
-        result = _in_bfloat16(result, device.type)
-    if place()[1] > 1:
+    result = in_precision(result, precision, device)
+    if process()[1] > 1:
         replica = nn.parallel.DistributedDataParallel(_Replica(model, result))
         return lambda _, x: replica(x)
     return result
 
 
-def largest_batch(model: nn.Module, images, objective: Callable, *, at_most: int) -> int:
-    """The largest power of two up to `at_most` whose training step fits in memory, by trying.
+def in_precision(objective: Callable, precision: str, device: torch.device) -> Callable:
+    """The same objective with its networks' products in `precision`."""
+    if precision == "float32":
+        return objective
 
-    Leaves model, random numbers and memory as they were. Raises `BatchTooLarge` if not one image fits.
-    """
-    device = images.pixels.device
-    size = 2 ** (max(1, min(at_most, len(images))).bit_length() - 1)
-    while size and not _fits(model, images, size, objective):
-        size //= 2
-    size = int(-_most(-size, device))  # the smallest of all processes
-    if not size:
-        raise BatchTooLarge(f"not even one image fits in the memory of {device}; use a smaller model")
-    return size
+    def in_bfloat16(model, x):
+        with torch.autocast(device.type, torch.bfloat16):
+            return objective(model, x)
 
-
-@contextmanager
-def memory_explained(model: nn.Module, images, objective: Callable, *, batch_size: int):
-    """Say what would fit, when a batch of this size turns out not to."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not _out_of_memory(error):
-            raise
-        device = images.pixels.device
-        peak = f"; the peak was {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB of " * (
-            device.type == "cuda"
-        )
-        if peak:
-            peak += f"{torch.cuda.mem_get_info(device)[1] / 2**30:.1f} GiB"
-        cause = str(error).splitlines()[0]
-        traceback.clear_frames(error.__traceback__)  # they hold what did fit of this step
-    else:
-        return
-    model.zero_grad(set_to_none=True)
-    fits = largest_batch(model, images, objective, at_most=max(1, batch_size - 1))
-    raise BatchTooLarge(
-        f"a batch of {batch_size:,} images does not fit in the memory of {device}{peak} ({cause}). "
-        f'{fits:,} images do: say batch_size={fits}, or batch_size="auto"'
-    )
+    return in_bfloat16
 
 
 class _Replica(nn.Module):
@@ -171,56 +172,16 @@ class _Replica(nn.Module):
         return self.objective(self.model, x)
 
 
-def _in_bfloat16(objective: Callable, device_type: str) -> Callable:
-    def in_bfloat16(model, x):
-        with torch.autocast(device_type, torch.bfloat16):
-            return objective(model, x)
-
-    return in_bfloat16
+# Memory
 
 
-def _fits(model: nn.Module, images, size: int, objective: Callable) -> bool:
-    """Whether one step of Adam on so many images fits; on a copy, so that nothing changes."""
-    device = images.pixels.device
-    try:
-        trial = copy.deepcopy(model).train()
-        optimizer = torch.optim.Adam(trial.parameters(), fused=True)
-        with same_random_numbers_after(device):  # a dynamic view draws too
-            (-objective(trial, images.read(slice(0, size))).value.mean()).backward()
-            optimizer.step()
-        return True
-    except RuntimeError as error:
-        if not _out_of_memory(error):
-            raise
-        return False
-    finally:
-        trial = optimizer = None
-        if device.type != "cpu":
-            torch.get_device_module(device).empty_cache()
+def short_of_memory(error: BaseException) -> bool:
+    """Whether this is a device's way to say that its memory is used up."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")  # the CPU's, on Windows the last
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(each in str(error) for each in words)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    words = str(error)
-    return (
-        isinstance(error, torch.cuda.OutOfMemoryError)
-        or "out of memory" in words
-        or "can't allocate memory" in words  # the CPU's, on Windows the next
-        or "not enough memory" in words
-    )
-
-
-def _most(value: int, device: torch.device) -> int:
-    if place()[1] == 1:
-        return value
-    shared = torch.tensor(value, device=device)
-    dist.all_reduce(shared, dist.ReduceOp.MAX)
-    return int(shared)
-
-
-def _gather(state: Tensor, device: torch.device) -> Tensor:
-    """(processes, n) from each process's n bytes."""
-    if place()[1] == 1:
-        return state[None]
-    rows = [torch.empty_like(state, device=device) for _ in range(place()[1])]
-    dist.all_gather(rows, state.to(device))
-    return torch.stack(rows).cpu()
+def empty_cache(device: torch.device) -> None:
+    """Give back the memory that torch keeps for later."""
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()

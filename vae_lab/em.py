@@ -1,22 +1,36 @@
 """Expectation maximization: mixtures of Gaussians, and the loop for every model with an exact E-step.
 
-Data are (N, D) float64, terms (N,) nats, mixture probabilities are kept as logarithms. The other model with
-an exact E-step is in `ppca`.
+Data are (N, D) float64 on the CPU, terms (N,) nats, mixture probabilities are kept as logarithms. Scales are
+measured column by column: data in other units give the same answer in those units. The other model with an
+exact E-step is in `ppca`.
 """
 
 import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from vae_lab.arguments import (
+    Count,
+    Natural,
+    NonNegative,
+    Points,
+    checked,
+    cpu_generator,
+    finite,
+    having,
+    points,
+    tensor,
+)
 from vae_lab.objectives import ELBO
 
 LOG_2PI = math.log(2 * math.pi)
 FLOOR = 1e-6  # of the data's own variance: the least that a covariance may have in any direction
+CHUNK = 4_000_000  # numbers held at once beside the data and the responsibilities, 32 MB
 
 
 class SingularCovarianceWarning(RuntimeWarning):
@@ -27,7 +41,7 @@ class SingularCovarianceWarning(RuntimeWarning):
 class Mixture:
     """p(x) = Σ_k w_k N(x; μ_k, Σ_k): a hidden choice of one of K Gaussians (Bishop 2006, section 9.2).
 
-    log_w : (K,) logarithms of the weights, −∞ for a component that owns nothing
+    log_w : (K,) logarithms of the weights, which sum to one; −∞ for a component that owns nothing
     means : (K, D); covariances : (K, D, D), positive definite
     """
 
@@ -36,16 +50,36 @@ class Mixture:
     covariances: Tensor
 
     def __post_init__(self):
+        for name in ("log_w", "means", "covariances"):
+            object.__setattr__(self, name, tensor(name, getattr(self, name)).to("cpu").double())
+        if self.means.ndim != 2 or not self.means.numel():
+            raise ValueError(f"means must be of shape (K, D), got {tuple(self.means.shape)}")
         k, d = self.means.shape
         if self.log_w.shape != (k,) or self.covariances.shape != (k, d, d):
             raise ValueError(
                 f"{k} means of {d} numbers need log_w of shape ({k},) and covariances ({k}, {d}, {d}), got "
                 f"{tuple(self.log_w.shape)} and {tuple(self.covariances.shape)}"
             )
+        with torch.no_grad():
+            self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        finite("the mixture", self.means, "look at what its means were computed from")
+        total = self.log_w.logsumexp(0).exp().item()
+        if not abs(total - 1) < 1e-6:
+            raise ValueError(f"log_w must be logarithms of weights that sum to one, but they sum to {total:.6g}")
+        across = self.covariances.mT
+        bad = (torch.linalg.cholesky_ex(self.covariances).info > 0) | ~self.covariances.isfinite().all(-1).all(-1)
+        bad |= ((self.covariances - across).abs() > 1e-8 * self.covariances.abs().amax((1, 2), True)).any(-1).any(-1)
+        if bad.any():
+            raise ValueError(
+                f"covariances must be symmetric and positive definite, but number {bad.nonzero()[0].item()} is not; "
+                "add a little to its diagonal"
+            )
 
     def log_joint(self, x) -> Tensor:
         """log w_k + log N(x; μ_k, Σ_k), shape (N, K), for data x (N, D)."""
-        return self.log_w + self._log_lik(as_data(x, self.means.shape[1]))
+        return self.log_w + self._log_lik(self._data(x))
 
     def log_evidence(self, x) -> Tensor:
         """log p(x) = log Σ_k w_k N(x; μ_k, Σ_k), (N,), without leaving the logarithms."""
@@ -56,39 +90,58 @@ class Mixture:
         log_joint = self.log_joint(x)
         return log_joint - log_joint.logsumexp(1, keepdim=True)
 
-    def m_step(self, x, log_resp: Tensor, *, floor: float = FLOOR) -> "Mixture":
+    @checked
+    def m_step(self, x, log_resp, *, floor: NonNegative = FLOOR) -> "Mixture":
         """The mixture that maximizes the bound for these log responsibilities (N, K).
 
         Weights are shares of the data; means and covariances are weighted ones. A component that owns
-        nothing stays where it is, with weight 0. A covariance with less than `floor` times the data's
-        variance in some direction has it raised to that, which is the best one that has as much in every
-        direction, and `SingularCovarianceWarning` says so.
+        nothing stays where it is, with weight 0. Measured in each column's own standard deviation, a covariance
+        has at least `floor` in every direction, or as much as before if that was less: one with less is raised to
+        it, which is the best that has as much everywhere, and `SingularCovarianceWarning` says so.
         """
-        x = as_data(x, self.means.shape[1])
+        x = self._data(x)
+        log_resp = self._resp(x, log_resp)
         log_n = log_resp.logsumexp(0)  # (K,) log of how much each component owns
         owns = log_n > -torch.inf
         share = (log_resp - log_n).T[owns].exp()  # (K, N) rows sum to one, however little is owned
         means, covariances = self.means.clone(), self.covariances.clone()
         means[owns] = share @ x
-        from_mean = x - means[owns][:, None]  # (K, N, D)
-        spread = torch.einsum("kn,knd,kne->kde", share, from_mean, from_mean)
-        covariances[owns] = spread
-        held = _held_above(covariances, floor * variance_of(x))
+        covariances[owns] = _weighted_covariances(x, share, means[owns])
+        held = _held_above(covariances, self.covariances, column_variances(x).sqrt(), floor)
         return Mixture(log_n - math.log(len(x)), means, held)
 
-    def lower_bound(self, x, log_resp: Tensor) -> ELBO:
+    def lower_bound(self, x, log_resp) -> ELBO:
         """E_q[log p(x|z)] and KL(q ‖ w) of each point, (N,), for log responsibilities q (N, K)."""
+        x = self._data(x)
+        log_resp = self._resp(x, log_resp)
         resp = log_resp.exp()
-        log_lik = _mean_under(resp, self._log_lik(as_data(x, self.means.shape[1])))
-        return ELBO(log_lik, _mean_under(resp, log_resp - self.log_w))
+        return ELBO(_mean_under(resp, self._log_lik(x)), _mean_under(resp, log_resp - self.log_w))
+
+    def _data(self, x) -> Tensor:
+        return points(self.means.shape[1])("x", x)
+
+    def _resp(self, x: Tensor, log_resp) -> Tensor:
+        """Log responsibilities in float64; refuses others than one for each point and component."""
+        log_resp, shape = tensor("log_resp", log_resp).to("cpu").double(), (len(x), len(self.means))
+        if tuple(log_resp.shape) != shape:
+            raise ValueError(f"log_resp must be of shape {shape}, a point a row, got {tuple(log_resp.shape)}")
+        totals = log_resp.logsumexp(1).exp()
+        if not ((totals - 1).abs() < 1e-6).all():
+            raise ValueError(
+                "log_resp must be logarithms of probabilities that sum to one in each row, but the sums go from "
+                f"{totals.min():.3g} to {totals.max():.3g}; use log_softmax(1)"
+            )
+        return log_resp
 
     def _log_lik(self, x: Tensor) -> Tensor:
-        """log N(x; μ_k, Σ_k), (N, K)."""
+        """log N(x; μ_k, Σ_k), (N, K), a block of points at a time."""
         root = torch.linalg.cholesky(self.covariances)  # Σ = root rootᵀ
-        from_mean = (x - self.means[:, None]).mT  # (K, D, N)
-        distance = torch.linalg.solve_triangular(root, from_mean, upper=False).square().sum(1)
         log_det = 2 * root.diagonal(dim1=1, dim2=2).log().sum(1)
-        return -0.5 * (distance.T + log_det + x.shape[1] * LOG_2PI)
+        distances = []
+        for part in x.split(max(1, CHUNK // self.means.numel())):
+            from_mean = (part - self.means[:, None]).mT  # (K, D, n)
+            distances.append(torch.linalg.solve_triangular(root, from_mean, upper=False).square().sum(1))
+        return -0.5 * (torch.cat(distances, 1).T + log_det + x.shape[1] * LOG_2PI)
 
 
 class Model(Protocol):
@@ -100,98 +153,133 @@ class Model(Protocol):
     def log_evidence(self, x) -> Tensor: ...  # what it bounds, (N,)
 
 
-class Fit(NamedTuple):
-    """A fitted model, the mean log p(x) before each round and after the last, and whether it came to rest."""
+class EMResult(NamedTuple):
+    """A fitted model, the mean log p(x) before EM and after each iteration, and whether it came to rest."""
 
     model: Model
     history: list[float]
     converged: bool
 
 
-def steps(model: Model, x, rounds: int) -> Iterator[Model]:
-    """Yield the model after each round of EM: an E-step, then an M-step."""
-    for _ in range(rounds):
+ModelLike = Annotated[Any, having("e_step", "m_step", "log_evidence", like="em.Mixture")]
+
+
+@checked
+def iterate(model: ModelLike, x: Points, iterations: Natural) -> Iterator[Model]:
+    """Yield the model after each iteration of EM: an E-step, then an M-step."""
+    for _ in range(iterations):
         model = model.m_step(x, model.e_step(x))
         yield model
 
 
-def fit(model: Model, x, *, tolerance: float = 1e-9, most: int = 1000) -> Fit:
-    """Rounds of EM until one raises the mean log p(x) by less than `tolerance` nats; `most` at the most."""
-    x = as_data(x)
-    history, converged = [model.log_evidence(x).mean().item()], False
-    for later in steps(model, x, most):
-        model = later
-        history.append(model.log_evidence(x).mean().item())
-        converged = history[-1] - history[-2] < tolerance
-        if converged:
+@checked
+def fit(model: ModelLike, x: Points, *, tolerance: NonNegative = 1e-9, max_iter: Natural = 1000) -> EMResult:
+    """EM until an iteration raises the mean log p(x) by less than `tolerance` nats; `max_iter` at the most.
+
+    log p(x) never falls: an iteration that would lower it, by rounding where EM has come to rest, is not taken, and
+    of a model whose M-step lowers it by more, EM has not converged. A model that knows a direction in which EM
+    hardly moves (`ppca.PPCA.rescaled`) is asked to go there before it is said to be at rest.
+
+    Raises `NotFiniteError` if log p(x) is no finite number at the start.
+    """
+    history, converged = [finite("the mean log p(x)", _mean_evidence(model, x), "look at the start").item()], False
+    while len(history) <= max_iter and not converged:
+        later, before = model.m_step(x, model.e_step(x)), history[-1]
+        reached = _mean_evidence(later, x).item()
+        if reached - before < tolerance and hasattr(later, "rescaled"):
+            later = later.rescaled(x)
+            reached = _mean_evidence(later, x).item()
+        if not reached >= before:
+            converged = before - reached < 1e-9 * (1 + abs(before))
             break
-    return Fit(model, history, converged)
+        model, converged = later, reached - before < tolerance
+        history.append(reached)
+    return EMResult(model, history, converged)
 
 
-def start(x, means, *, variance: float | None = None) -> Mixture:
-    """K round Gaussians of equal weight around means (K, D), each with the data's variance, or `variance`."""
-    x = as_data(x)
-    means = as_data(means, x.shape[1])
-    k, d = means.shape
-    variance = variance_of(x) if variance is None else variance
-    if not variance > 0:
-        raise ValueError(f"the variance to start with must be above zero, got {variance}")
-    covariances = (variance * torch.eye(d).to(x)).repeat(k, 1, 1)
-    return Mixture(torch.full((k,), -math.log(k), dtype=x.dtype), means, covariances)
+@checked
+def mixture_around(x: Points, means, *, variance=None) -> Mixture:
+    """K Gaussians of equal weight around means (K, D), each along the axes: a place to start.
+
+    variance : in every column, a number or (D,); by default the data's own (`column_variances`)
+    """
+    means, columns = points(x.shape[1])("means", means), column_variances(x)
+    if variance is not None:
+        columns = tensor("variance", variance).to("cpu").double().detach()
+    if columns.shape not in ((), (x.shape[1],)) or not ((columns > 0) & columns.isfinite()).all():
+        raise ValueError(
+            f"variance must be a number above 0, or one for each of {x.shape[1]} columns, got {columns.tolist()}"
+        )
+    covariances = columns.expand(x.shape[1]).diag().repeat(len(means), 1, 1)
+    return Mixture(torch.full((len(means),), -math.log(len(means)), dtype=x.dtype), means, covariances)
 
 
-def kmeans_plus_plus(x, k: int, generator: torch.Generator) -> Tensor:
+@checked
+def kmeans_plus_plus(
+    x: Points, k: Count, generator: Annotated[torch.Generator, cpu_generator]
+) -> Tensor:
     """K of the points (N, D), each drawn with probability ∝ squared distance to the nearest one so far.
 
-    Source: Arthur & Vassilvitskii 2007. Where no point is left at a distance, one is drawn from all.
+    Distances are in standard deviations of the columns. Source: Arthur & Vassilvitskii 2007. Where no point is
+    left at a distance, one is drawn from all.
     """
-    x = as_data(x)
-    if not 1 <= k <= len(x):
-        raise ValueError(f"{len(x)} points can give 1 … {len(x)} starting means, not {k}")
-    chosen = [torch.randint(len(x), (), generator=generator).item()]
+    if k > len(x):
+        raise ValueError(f"k must be from 1 to {len(x)}, as many as there are points, got {k}")
+    standard, chosen = x / column_variances(x).sqrt(), [torch.randint(len(x), (), generator=generator).item()]
+    nearest = torch.full((len(x),), torch.inf, dtype=x.dtype)
     while len(chosen) < k:
-        distance = (x[:, None] - x[chosen]).square().sum(2).amin(1)  # (N,)
-        apart = distance if distance.max() > 0 else torch.ones_like(distance)
+        nearest = torch.minimum(nearest, (standard - standard[chosen[-1]]).square().sum(1))
+        apart = nearest if nearest.max() > 0 else torch.ones_like(nearest)
         chosen.append(torch.multinomial(apart / apart.max(), 1, generator=generator).item())
     return x[chosen]
 
 
-def as_data(x, width: int | None = None) -> Tensor:
-    """Points as a float64 tensor (N, D); refuses other shapes and what is not finite."""
-    x = torch.as_tensor(x).double()
-    if x.ndim != 2 or not len(x) or (width or x.shape[1]) != x.shape[1] or not x.shape[1]:
-        raise ValueError(f"expected points of shape (N, {width or 'D'}), N at least 1, got {tuple(x.shape)}")
-    if not x.isfinite().all():
-        raise ValueError(
-            f"{(~x.isfinite()).any(1).sum()} points are not finite; leave them out before fitting"
-        )
-    return x
+@checked
+def column_variances(x: Points) -> Tensor:
+    """The variance of each column, (D,); of a column that is constant its square, or 1, so that none is zero."""
+    variances, largest = x.var(0, correction=0), x.square().amax(0)
+    finite("the variance of x", largest, "measure in larger units: its squares overflow")
+    constant = torch.where(x[0] == 0, 1.0, x[0].square())
+    return torch.where(variances > 1e-28 * largest, variances, constant.clamp(min=torch.finfo(x.dtype).tiny))
 
 
-def variance_of(x: Tensor) -> Tensor:
-    """The mean variance of the coordinates; where all points are one, a positive number all the same."""
-    variance = x.var(0, correction=0).mean()
-    return variance if variance > 1e-20 * x.square().max() else torch.ones_like(variance)
+def _mean_evidence(model: Model, x: Tensor) -> Tensor:
+    return model.log_evidence(x).detach().mean()
 
 
-def _held_above(covariances: Tensor, least: Tensor) -> Tensor:
-    """Symmetric matrices (K, D, D) with every eigenvalue below `least` raised to it, and a warning."""
-    values, vectors = torch.linalg.eigh(covariances)
+def _weighted_covariances(x: Tensor, share: Tensor, means: Tensor) -> Tensor:
+    """Σ_n share_kn (x_n − μ_k)(x_n − μ_k)ᵀ, (K, D, D), a component and a block of points at a time."""
+    found = []
+    for weights, mean in zip(share, means, strict=True):
+        parts = zip(x.split(rows := max(1, CHUNK // x.shape[1])), weights.split(rows), strict=True)
+        found.append(sum((part - mean).T @ ((part - mean) * w[:, None]) for part, w in parts))
+    return torch.stack(found) if found else means.new_zeros(0, x.shape[1], x.shape[1])
+
+
+def _held_above(covariances: Tensor, before: Tensor, scale: Tensor, floor: float) -> Tensor:
+    """Covariances (K, D, D) with every eigenvalue, in units of `scale` (D,), at least `floor` or what it was before.
+
+    Raising those below is the best covariance under that constraint, and since the one from before meets it, the
+    likelihood does not fall.
+    """
+    units = scale[:, None] * scale
+    values, vectors = torch.linalg.eigh(covariances / units)
+    least = torch.linalg.eigvalsh(before / units)[:, 0].clamp(max=floor)  # (K,)
     low = (values[:, 0] < least).nonzero().flatten().tolist()
     if not low:
         return covariances
     which = f"component {low[0]}" if len(low) == 1 else f"components {', '.join(map(str, low))}"
-    warn_singular(f"{which} collapsed onto too few points: variance there is held at {least:.2g}")
-    raised = (vectors * values.clamp(min=least)[:, None]) @ vectors.mT
+    warn_singular(f"{which} collapsed onto too few points: variance there is held at {floor:.2g} of the data's")
+    raised = (vectors * values.maximum(least[:, None])[:, None]) @ vectors.mT * units
     covariances = covariances.clone()
-    covariances[low] = raised[low]
+    covariances[low] = (raised + raised.mT)[low] / 2
     return covariances
 
 
 def warn_singular(what: str) -> None:
-    """Say what was regularized and what to do; the same words every round, so that Python shows them once."""
+    """Say what was regularized and what to do; the same words every time, so that Python shows them once."""
     advice = "; use fewer components or latents, more data, or another start"
-    warnings.warn(what + advice, SingularCovarianceWarning, stacklevel=4)
+    warnings.warn(what + advice, SingularCovarianceWarning, stacklevel=5)
 
 
 def _mean_under(resp: Tensor, values: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from vae_lab import identity
+from vae_lab.arguments import checked, shown
 from vae_lab.models import VAE
 
 
@@ -37,20 +39,17 @@ class Ensemble(VAE):
     """M VAEs of fully connected layers as one, for `training.fit` and any objective of one sample.
 
     `encode(x)` has batch shape (M, B), and so have an objective's terms; their mean over the models changes
-    the scale of each model's gradient, to which Adam is blind, and nothing else. A number that differs from
-    model to model is given to the objective as a tensor of shape (M, 1).
+    the scale of each model's gradient, to which Adam is blind, and nothing else. Training and `evaluate` tell
+    means for each model. A number that differs from model to model is given to the objective as a tensor of
+    shape (M, 1).
 
     members : M models of one architecture, each with its own weights; they are not changed
     """
 
+    @checked
     def __init__(self, members: Sequence[VAE]):
-        if len({str(member) for member in members}) != 1:
-            raise ValueError(
-                f"expected models of one architecture, got {len(members)} that do not fit together"
-            )
+        members = _alike(members)
         first, count = members[0], len(members)
-        if any(True for _ in first.likelihood.parameters() if _.requires_grad):
-            raise ValueError("the models share one likelihood, so it cannot learn; train them one by one")
         encoder = _stack([member.encoder for member in members])
         decoder = nn.Sequential(
             nn.Unflatten(0, (count, -1)),  # (M B, L) → (M, B, L)
@@ -59,7 +58,12 @@ class Ensemble(VAE):
             first.decoder[-1],
         )
         super().__init__(encoder, decoder, first.latents, first.likelihood)
-        self._members = list(members)  # a plain list: these are not part of this module
+        self._members = tuple(members)  # no nn.ModuleList: these are not part of this module
+
+    @property
+    def batch_shape(self) -> tuple[int]:
+        """(M,), what stands before the images in the shape of an objective's terms."""
+        return (len(self._members),)
 
     def members(self) -> list[VAE]:
         """M models with the weights as they are now."""
@@ -74,11 +78,31 @@ class Ensemble(VAE):
         return copies
 
 
+def _alike(members) -> list[VAE]:
+    """The members, if they differ in their weights only, and not in those of their likelihoods."""
+    members = list(members) if isinstance(members, Sequence) and not isinstance(members, str) else []
+    if not members or not all(isinstance(member, VAE) for member in members):
+        raise TypeError(f"members must be a list of VAEs, at least one, got {shown(members)}")
+    first = members[0]
+    if not all(isinstance(body, nn.Sequential) for member in members for body in (member.encoder, member.decoder)):
+        raise TypeError("members must have encoders and decoders that are nn.Sequential; see nets.mlp_encoder")
+    if any(p.requires_grad for p in first.likelihood.parameters()):
+        raise ValueError("members share one likelihood, so it must not learn; train them one by one")
+    for number, member in enumerate(members[1:], 1):
+        others = identity.differences(identity.describe(member=first), identity.describe(member=member))
+        for key, value in first.likelihood.state_dict().items():
+            if not torch.equal(value, member.likelihood.state_dict().get(key, value + 1)):
+                others.append(f"likelihood.{key}: not the same")
+        if others:
+            raise ValueError(f"members must be of one architecture, but number {number} is not: {'; '.join(others)}")
+    return members
+
+
 def _stack(bodies: Sequence[nn.Sequential]) -> nn.Sequential:
     """M bodies of fully connected layers as one."""
     layers = []
     for group in zip(*bodies, strict=True):
         if any(True for _ in group[0].parameters()) and not isinstance(group[0], nn.Linear):
-            raise ValueError(f"can stack fully connected layers only, not {type(group[0]).__name__}")
+            raise ValueError(f"members must be of fully connected layers, not of {type(group[0]).__name__}")
         layers.append(StackedLinear(group) if isinstance(group[0], nn.Linear) else group[0])
     return nn.Sequential(*layers)

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from vae_lab.arguments import Count, VAELike, checked, finite, shown
 from vae_lab.objectives import ELBO, require_same_shape
 
 Family = Callable[[Tensor], Distribution]
 
 
+@checked
 def score_function(
-    family: Family, phi: Tensor, f: Callable, *, draws: int, baseline: float | Callable = 0.0
+    family: Family, phi: Tensor, f: Callable, *, n_samples: Count, baseline: float | Callable = 0.0
 ) -> Tensor:
     """(f(z) − b) ∇_φ log q_φ(z) for every draw z ~ q_φ: mean ∇_φ E[f(z)] (Williams 1992, REINFORCE).
 
@@ -27,17 +29,18 @@ def score_function(
 
     Returns (K, P). Raises `ValueError` where values or distribution do not have one entry a draw.
     """
-    rows = _rows(phi, draws)
+    rows = _rows(phi, n_samples)
     q = _member(family, rows)
     z = q.sample()
     scores = torch.autograd.grad(q.log_prob(z).sum(), rows)[0]  # (K, P): every draw has its own row
     with torch.no_grad():
-        values = _values(f, z, draws)
+        values = _values(f, z, n_samples)
         b = baseline(values, scores) if callable(baseline) else baseline
         return (values[:, None] - b) * scores
 
 
-def pathwise(family: Family, phi: Tensor, f: Callable, *, draws: int) -> Tensor:
+@checked
+def pathwise(family: Family, phi: Tensor, f: Callable, *, n_samples: Count) -> Tensor:
     """∇_φ f(g(ε, φ)) for every draw of ε, where z = g(ε, φ) ~ q_φ: mean ∇_φ E[f(z)].
 
     Kingma & Welling (2014, §2.4). The mean is right if f is continuous, and differentiable but for a few
@@ -45,13 +48,13 @@ def pathwise(family: Family, phi: Tensor, f: Callable, *, draws: int) -> Tensor:
 
     Arguments and result as for `score_function`; the distribution must have `rsample`, f a derivative.
     """
-    rows = _rows(phi, draws)
+    rows = _rows(phi, n_samples)
     q = _member(family, rows)
     if not q.has_rsample:
         raise ValueError(
             f"{type(q).__name__} has no reparameterized draws (rsample); use score_function instead"
         )
-    values = _values(f, q.rsample(), draws)
+    values = _values(f, q.rsample(), n_samples)
     if not values.requires_grad:
         raise ValueError(
             "f passes no derivative on (it counts or rounds); use score_function in place of pathwise"
@@ -59,6 +62,7 @@ def pathwise(family: Family, phi: Tensor, f: Callable, *, draws: int) -> Tensor:
     return torch.autograd.grad(values.sum(), rows)[0]
 
 
+@checked
 def leave_one_out(values: Tensor, scores: Tensor | None = None) -> Tensor:
     """For every draw the mean value of the others: a baseline without bias (Mnih & Rezende 2016).
 
@@ -67,6 +71,7 @@ def leave_one_out(values: Tensor, scores: Tensor | None = None) -> Tensor:
     return _others(values, "values")[..., None] / (len(values) - 1)
 
 
+@checked
 def best_constant(values: Tensor, scores: Tensor) -> Tensor:
     """E[f s²] / E[s²] over the other draws: the constant of least variance (Greensmith et al. 2004).
 
@@ -76,18 +81,21 @@ def best_constant(values: Tensor, scores: Tensor) -> Tensor:
     return _others(values[:, None] * square, "values") / _others(square, "scores")
 
 
-def score_function_elbo(model, x: Tensor, *, samples: int = 1, baseline: bool = False) -> ELBO:
+@checked
+def score_function_elbo(
+    model: VAELike, x: Tensor, *, n_samples: Count = 1, baseline: bool = False
+) -> ELBO:
     """The ELBO, with a gradient in φ that never passes through z: (log p(x|z) − b) ∇_φ log q_φ(z|x).
 
     Value and gradient in θ are those of `objectives.elbo` at the same draws; the KL is in closed form.
 
-    samples : K draws an image
+    n_samples : K draws an image
     baseline : subtract from log p(x|z) its mean over the other draws of the same image; needs two draws
     """
-    if samples < 1 + baseline:
-        raise ValueError(f"expected at least {1 + baseline} samples, got {samples}")
+    if n_samples < 1 + baseline:
+        raise ValueError(f"n_samples must be at least 2 for a baseline from the other draws, got {n_samples}")
     q_z = model.encode(x)
-    z = q_z.sample((samples,))  # (K, B, L), no gradient
+    z = q_z.sample((n_samples,))  # (K, B, L), no gradient
     p_x = model.decode(z)
     require_same_shape(p_x.event_shape, x.shape[1:])
     log_lik = p_x.log_prob(x)  # (K, B)
@@ -98,36 +106,31 @@ def score_function_elbo(model, x: Tensor, *, samples: int = 1, baseline: bool = 
     return ELBO((log_lik + carrier).mean(0), kl_divergence(q_z, model.prior()))
 
 
-def _rows(phi: Tensor, draws: int) -> Tensor:
+def _rows(phi: Tensor, n_samples: int) -> Tensor:
     """A copy of the parameters for every draw, (K, P): the gradient of a sum then keeps the draws apart."""
-    if phi.ndim != 1 or not phi.is_floating_point() or draws < 1:
-        raise ValueError(
-            f"expected float parameters (P,) and at least one draw, got {tuple(phi.shape)} and {draws}"
-        )
-    return phi.detach().repeat(draws, 1).requires_grad_()
+    if phi.ndim != 1 or not phi.is_floating_point():
+        raise ValueError(f"phi must be float parameters of shape (P,), got {shown(phi)}")
+    return phi.detach().repeat(n_samples, 1).requires_grad_()
 
 
 def _member(family: Family, rows: Tensor) -> Distribution:
     q = family(rows)
-    if q.batch_shape != rows.shape[:1]:
-        raise ValueError(
-            f"the family must give one distribution a row, batch shape ({len(rows)},); "
-            f"got {tuple(q.batch_shape)}"
-        )
+    if not isinstance(q, Distribution) or q.batch_shape != rows.shape[:1]:
+        got = tuple(q.batch_shape) if isinstance(q, Distribution) else shown(q)
+        raise ValueError(f"family must give one distribution a row, batch shape ({len(rows)},); got {got}")
     return q
 
 
-def _values(f: Callable, z: Tensor, draws: int) -> Tensor:
+def _values(f: Callable, z: Tensor, n_samples: int) -> Tensor:
     values = f(z)
-    if values.shape != (draws,):
-        raise ValueError(
-            f"f must give one number a draw, ({draws},); got {tuple(values.shape)}: sum over the rest"
-        )
+    if not isinstance(values, Tensor) or values.shape != (n_samples,):
+        raise ValueError(f"f must give one number a draw, ({n_samples},); got {shown(values)}: sum over the rest")
+    finite("the gradient", values.detach(), "look at f")
     return values
 
 
 def _others(numbers: Tensor, name: str) -> Tensor:
     """For every draw the sum over all others."""
-    if len(numbers) < 2:
-        raise ValueError(f"a baseline from the other draws needs two of them, got {len(numbers)} {name}")
+    if not numbers.ndim or len(numbers) < 2:
+        raise ValueError(f"{name} must be of two draws or more, for a baseline is from the others, got {shown(numbers)}")
     return numbers.sum(0) - numbers

@@ -12,10 +12,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_lab.arguments import Count, Positive, checked, finite, shown
+
 LogJoint = Callable[[Tensor], Tensor]
 Size = float | Tensor
 Source = torch.Generator | None
 MOST_CODES = 50_000_000  # on a grid; a float32 for each is 200 MB
+STEEP = 4.0  # nats from a cell to the next, averaged over the mass, above which a sum is no integral
+LARGEST_CELL = 0.8  # of the mass in one cell, above which likewise
+EDGE = 1e-3  # of the mass in the outermost cells, at which the grid leaves too much out
 
 
 class GridPosterior(NamedTuple):
@@ -39,59 +44,95 @@ class Chains(NamedTuple):
     acceptance: Tensor  # (K,), shares of the T proposals
 
 
-def grid(latents: int, *, points: int, reach: float, like: Tensor | None = None) -> tuple[Tensor, float]:
-    """The cell centers of a grid over [−reach, reach]^L, (points^L, L), and the log of a cell's volume.
+@checked
+def grid(
+    latents: Count, *, points: Count, half_width: Positive, like: Tensor | None = None
+) -> tuple[Tensor, float]:
+    """The cell centers of a grid over [−a, a]^L for a half-width a, (points^L, L), and the log of a cell's volume.
 
+    The last coordinate varies fastest.
+
+    points : on each axis
     like : a tensor whose type and device to use; default float32 on the CPU
 
-    Raises `ValueError` for a grid without points or of more than `MOST_CODES`.
+    Raises `ValueError` for a grid of more than `MOST_CODES`.
     """
-    if latents < 1 or points < 1 or not reach > 0:
-        raise ValueError(f"a grid needs latents, points and reach, got {latents=}, {points=}, {reach=}")
     if points**latents > MOST_CODES:
         raise ValueError(
             f"{points} points on each of {latents} axes make {float(points) ** latents:.1e} codes, more than "
             f"{MOST_CODES:.0e}; take fewer points, or sample with metropolis or mala"
         )
     like = torch.empty(0) if like is None else like
-    cell = 2 * reach / points
-    axis = (torch.arange(points, dtype=like.dtype, device=like.device) + 0.5) * cell - reach
+    cell = 2 * half_width / points
+    axis = (torch.arange(points, dtype=like.dtype, device=like.device) + 0.5) * cell - half_width
     return torch.cartesian_prod(*[axis] * latents).view(-1, latents), latents * log(cell)
 
 
+@checked
 @torch.no_grad()
 def grid_posterior(
     log_joint: LogJoint,
-    latents: int,
+    latents: Count,
     *,
-    points: int = 200,
-    reach: float = 5.0,
-    at_once: int = 8192,
+    points: Count = 200,
+    half_width: Positive = 5.0,
+    chunk_size: Count = 8192,
     like: Tensor | None = None,
 ) -> GridPosterior:
     """p(z|x) = p(x, z) / Σ_z p(x, z) Δ^L, the midpoint rule on points^L codes, in log-space.
 
     For a smooth density the error falls faster than any power of the spacing, once a few points lie within
-    a standard deviation. What lies beyond ±reach is left out.
+    a standard deviation. What lies beyond the half-width is left out.
 
     log_joint : codes (K, L) → (K,), or (K, B) for B images
-    at_once : codes to evaluate together, fewer for less memory
+    chunk_size : codes to evaluate together, fewer for less memory
     like : as in `grid`
 
-    Raises `ValueError` for a grid that is too large or has no mass, and for a log-joint of wrong shape, NaN
-    or +∞.
+    Raises `ValueError` for a grid that is too large, has no mass, is too coarse for what it sums or ends where
+    there still is mass; and for a log-joint of wrong shape, NaN or +∞.
     """
-    codes, log_cell = grid(latents, points=points, reach=reach, like=like)
-    log_p = torch.cat([_evaluate(log_joint, z, images=True) for z in codes.split(at_once)])
+    codes, log_cell = grid(latents, points=points, half_width=half_width, like=like)
+    log_p = torch.cat([_evaluate(log_joint, z, images=True) for z in codes.split(chunk_size)])
     log_evidence = log_p.logsumexp(0) + log_cell
     if not log_evidence.isfinite().all():
-        raise ValueError("p(x, z) = 0 at all codes of the grid; raise reach, or points")
-    return GridPosterior(codes, log_p - log_evidence, log_evidence, log_cell)
+        raise ValueError("p(x, z) = 0 at all codes of the grid; raise half_width, or points")
+    found = GridPosterior(codes, log_p - log_evidence, log_evidence, log_cell)
+    _check_resolved(found, latents, points)
+    return found
 
 
+def _check_resolved(found: GridPosterior, latents: int, points: int) -> None:
+    """Refuse sums that are no integrals: of a density that leaps from cell to cell, or goes on beyond the edge.
+
+    A leap to zero is none: there the density ends.
+    """
+    density = found.log_density.view(*[points] * latents, -1)  # (points, …, points, B)
+    mass, every = found.mass.view_as(density), tuple(range(latents))
+    steepest, edge = torch.zeros_like(mass), torch.zeros_like(mass, dtype=torch.bool)
+    for axis in every:
+        leaps = density.diff(dim=axis).abs()
+        leaps = torch.where(leaps.isfinite(), leaps, 0.0)
+        for part in (slice(None, -1), slice(1, None)):
+            at = (*[slice(None)] * axis, part)
+            steepest[at] = steepest[at].maximum(leaps)
+        edge.index_fill_(axis, torch.tensor([0, points - 1], device=mass.device), True)
+    leap, most, beyond = (mass * steepest).sum(every).max(), mass.amax(every).max(), (mass * edge).sum(every).max()
+    if leap > STEEP or most > LARGEST_CELL:
+        raise ValueError(
+            f"points must be more than {points} on an axis, or half_width smaller: where the mass is, log p(x, z) "
+            f"changes by {leap:.3g} nats from a cell to the next, and one cell holds up to {most:.0%} of the mass, so "
+            "that a sum over cells is no integral"
+        )
+    if beyond > EDGE:
+        raise ValueError(
+            f"half_width must be larger: {beyond:.2g} of the mass lies in the outermost cells, and more beyond them"
+        )
+
+
+@checked
 @torch.no_grad()
 def metropolis(
-    log_joint: LogJoint, start: Tensor, *, steps: int, step_size: Size, generator: Source = None
+    log_joint: LogJoint, start: Tensor, *, steps: Count, step_size: Size, generator: Source = None
 ) -> Chains:
     """Propose z′ = z + s ε, accept it with probability min(1, p(x, z′) / p(x, z)), else stay.
 
@@ -111,12 +152,13 @@ def metropolis(
         new_log_p = _evaluate(log_joint, proposal)
         return (proposal, new_log_p), new_log_p - log_p
 
-    z = _start(start, steps, step_size)
+    z, step_size = _start(start), _size(step_size, start)
     return _walk((z, _possible(_evaluate(log_joint, z))), propose, steps, generator)
 
 
+@checked
 def mala(
-    log_joint: LogJoint, start: Tensor, *, steps: int, step_size: Size, generator: Source = None
+    log_joint: LogJoint, start: Tensor, *, steps: Count, step_size: Size, generator: Source = None
 ) -> Chains:
     """Propose z′ = z + s²/2 ∇log p(x, z) + s ε, accept it with min(1, p(x, z′) r(z|z′) / p(x, z) r(z′|z)).
 
@@ -133,7 +175,7 @@ def mala(
         log_ratio = new_log_p - log_p + (noise.square() - back.square()).sum(1) / 2
         return (proposal, new_log_p, new_slope), log_ratio
 
-    z = _start(start, steps, step_size)
+    z, step_size = _start(start), _size(step_size, start)
     log_p, slope = _with_slope(log_joint, z)
     return _walk((z, _possible(log_p), slope), propose, steps, generator)
 
@@ -153,20 +195,29 @@ def _walk(state: tuple[Tensor, ...], propose: Callable, steps: int, generator: S
     return Chains(torch.stack(states), accepted / steps)
 
 
-def _start(start: Tensor, steps: int, step_size: Size) -> Tensor:
+def _start(start: Tensor) -> Tensor:
     """The start, detached; refuses arguments from which no chain can run."""
     if start.ndim != 2 or not start.numel() or not start.is_floating_point():
-        raise ValueError(f"start must be floats of shape (K, L), got {start.dtype} {tuple(start.shape)}")
-    size = torch.as_tensor(step_size)
-    if steps < 1 or not (size > 0).all() or size.shape not in ((), (len(start), 1)):
+        raise ValueError(f"start must be floats of shape (K, L), got {shown(start)}")
+    return finite("a chain", start.detach().clone(), "start must be finite")
+
+
+def _size(step_size: Size, start: Tensor) -> Tensor:
+    """The step size, one for all chains or (K, 1), on the device of the start."""
+    try:
+        size = torch.as_tensor(step_size, dtype=start.dtype, device=start.device)
+        right = size.shape in ((), (len(start), 1)) and bool(((size > 0) & size.isfinite()).all())
+    except (TypeError, ValueError, RuntimeError):
+        right = False
+    if not right:
         raise ValueError(
-            f"need a step at least, and positive step sizes, one or (K, 1), got {steps=}, {step_size=}"
+            f"step_size must be positive, one number or one a chain of shape ({len(start)}, 1), got {shown(step_size)}"
         )
-    return start.detach().clone()
+    return size
 
 
 def _evaluate(log_joint: LogJoint, z: Tensor, *, images: bool = False) -> Tensor:
-    """log p(x, z) of each code, refused in one sentence if it is none."""
+    """log p(x, z) of each code; refuses what cannot be one."""
     log_p = log_joint(z)
     if not isinstance(log_p, Tensor) or log_p.shape[:1] != z.shape[:1] or log_p.ndim > 1 + images:
         got = tuple(log_p.shape) if isinstance(log_p, Tensor) else type(log_p).__name__

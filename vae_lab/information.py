@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-AT_ONCE = 10_000_000  # log-densities held at once, 80 MB
+from vae_lab.arguments import Count, NonNegative, Seed, checked, finite, points
+
+CHUNK_SIZE = 10_000_000  # log-densities held at once, 80 MB
+CANCELED = 1e-6  # nats that rounding may take from a log-density
+LOOK = "look at the encoder; did training diverge?"
 
 
 class Surgery(NamedTuple):
@@ -31,99 +35,102 @@ class Surgery(NamedTuple):
         return self.information + self.marginal
 
 
+@checked
 def activity(q: Distribution) -> Tensor:
     """The variance over the N images of each coordinate's posterior mean, (L,) (Burda et al. 2016)."""
-    return _normals(q).mean.var(0, correction=0)
+    return finite("the activity of the coordinates", _normals("q", q).mean.var(0, correction=0), LOOK)
 
 
-def active_units(q: Distribution, *, threshold: float = 0.01) -> Tensor:
+@checked
+def active_units(q: Distribution, *, threshold: NonNegative = 0.01) -> Tensor:
     """Which coordinates have an `activity` above the threshold, (L,) of bool (Burda et al. 2016)."""
     return activity(q) > threshold
 
 
+@checked
 def kl_by_coordinate(q: Distribution, p: Distribution) -> Tensor:
     """KL(q(z_l|x_n) ‖ p(z_l)), (N, L): the terms whose sum over the coordinates is the KL of the ELBO."""
-    return kl_divergence(_normals(q), _normals(p))
+    return finite("the KL", kl_divergence(_normals("q", q), _normals("p", p)), LOOK)
 
 
-def log_aggregate(q: Distribution, z: Tensor, *, at_once: int = AT_ONCE) -> Tensor:
-    """log q(z) = log 1/N Σ_n q(z|x_n) for codes z (K, L), of shape (K,).
+@checked
+def log_aggregate(q: Distribution, z: Tensor, *, chunk_size: Count = CHUNK_SIZE) -> Tensor:
+    """log q(z) = log 1/N Σ_n q(z|x_n) for codes z (K, L), of shape (K,) in float64 on the CPU.
 
-    at_once : how many of the K · N log-densities to hold in memory; the result does not depend on it
+    chunk_size : how many of the K · N log-densities to hold in memory; the result does not depend on it
     """
-    mu, sigma = _moments(q, z)
-    return _log_mixture(mu, sigma, z.detach().cpu().double(), at_once)
+    return _log_mixture(*_moments(q, z), chunk_size)
 
 
-def log_aggregate_by_coordinate(q: Distribution, z: Tensor, *, at_once: int = AT_ONCE) -> Tensor:
+@checked
+def log_aggregate_by_coordinate(q: Distribution, z: Tensor, *, chunk_size: Count = CHUNK_SIZE) -> Tensor:
     """log q(z_l) = log 1/N Σ_n q(z_l|x_n) for each coordinate of codes z (K, L), of shape (K, L).
 
     Where the coordinates are independent under q(z), `log_aggregate` is its sum over them; the mean
     difference of the two over draws of q(z) is the total correlation (Chen et al. 2018).
     """
-    mu, sigma = _moments(q, z)
-    columns = z.detach().cpu().double().split(1, 1)
-    parts = zip(mu.split(1, 1), sigma.split(1, 1), columns, strict=True)
-    return torch.stack([_log_mixture(m, s, column, at_once) for m, s, column in parts], 1)
+    columns = zip(*(rows.split(1, 1) for rows in _moments(q, z)), strict=True)
+    return torch.stack([_log_mixture(mu, sigma, part, chunk_size) for mu, sigma, part in columns], 1)
 
 
-def surgery(q: Distribution, p: Distribution, *, samples: int | None = None, seed: int = 0) -> Surgery:
+@checked
+def surgery(q: Distribution, p: Distribution, *, n_samples: Count | None = None, seed: Seed = 0) -> Surgery:
     """Draw (x_n, z ~ q(z|x_n)) and split log q(z|x) − log p(z) at log q(z) (Hoffman & Johnson 2016).
 
     Unbiased, because q(z) is summed over all N images, x_n itself among them. Of a minibatch it is unbiased
     for the minibatch only: its information is at most the log of the batch's size, and on average at most
     that of the whole list.
 
-    samples : K; by default N, one code for each image. Images are taken equally often, up to one
+    n_samples : K; by default N, one code for each image. Images are taken equally often, up to one
     """
-    normals = _normals(q)
+    normals, prior = _normals("q", q), _normals("p", p)
     n = len(normals.mean)
-    k = n if samples is None else samples
-    if k < 1:
-        raise ValueError(f"the split needs at least one draw, got {samples=}")
+    k = n if n_samples is None else n_samples
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.cat([torch.randperm(n, generator=generator) for _ in range(ceil(k / n))])[:k]
     noise = torch.randn(k, normals.mean.shape[1], generator=generator)
     mu, sigma = (values.detach().cpu().double() for values in (normals.mean, normals.stddev))
     z = mu[chosen] + sigma[chosen] * noise.double()  # (K, L)
-    log_q_x = Independent(Normal(mu[chosen], sigma[chosen]), 1).log_prob(z)
-    prior = _normals(p)
-    log_p = Independent(Normal(prior.mean.cpu().double(), prior.stddev.cpu().double()), 1).log_prob(z)
-    log_q = log_aggregate(q, z)
-    return Surgery(log_q_x - log_q, log_q - log_p)
+    log_q_x = Independent(Normal(mu[chosen], sigma[chosen], validate_args=False), 1).log_prob(z)
+    prior = Normal(prior.mean.cpu().double(), prior.stddev.cpu().double(), validate_args=False)
+    log_p, log_q = Independent(prior, 1).log_prob(z), log_aggregate(q, z)
+    return Surgery(*(finite("the split", part, LOOK) for part in (log_q_x - log_q, log_q - log_p)))
 
 
-def _log_mixture(mu: Tensor, sigma: Tensor, z: Tensor, at_once: int) -> Tensor:
+def _log_mixture(mu: Tensor, sigma: Tensor, z: Tensor, chunk_size: int) -> Tensor:
     """log 1/N Σ_n N(z; μ_n, diag σ_n²) for float64 means (N, L), deviations (N, L) and codes (K, L).
 
-    The squares are multiplied out, −½ Σ_l (z² − 2 z μ + μ²)/σ², so that two matrix products do the work.
+    The squares are multiplied out, −½ Σ_l (z² − 2 z μ + μ²)/σ², so that two matrix products do the work; where
+    rounding would take more than `CANCELED` of that, the differences are squared one coordinate at a time.
     """
-    precision = sigma.pow(-2)
-    constant = -(mu.square() * precision / 2 + sigma.log() + log(2 * pi) / 2).sum(1) - log(len(mu))  # (N,)
-    rows = max(1, at_once // len(mu))
-    return torch.cat(
-        [
-            (part @ (mu * precision).T - part.square() @ precision.T / 2 + constant).logsumexp(1)
-            for part in z.split(rows)
-        ]
-    )
+    middle, precision = mu.mean(0), sigma.pow(-2)
+    mu, z = mu - middle, z - middle
+    constant = -(sigma.log() + log(2 * pi) / 2).sum(1) - log(len(mu))  # (N,)
+    largest = (mu.abs().amax(0) + z.abs().amax(0)).square() @ precision.amax(0)
+    rows = max(1, chunk_size // len(mu))
+
+    def distance(part: Tensor) -> Tensor:  # (k, N)
+        if largest * torch.finfo(mu.dtype).eps > CANCELED:
+            columns = zip(part.T, mu.T, precision.T, strict=True)
+            return sum((a[:, None] - m).square() * p for a, m, p in columns)
+        return part.square() @ precision.T - 2 * part @ (mu * precision).T + (mu.square() * precision).sum(1)
+
+    found = torch.cat([(constant - distance(part) / 2).logsumexp(1) for part in z.split(rows)])
+    return finite("log q(z)", found, LOOK)
 
 
-def _moments(q: Distribution, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations (N, L) in float64 on the CPU; refuses codes of another length."""
-    normals = _normals(q)
-    if z.ndim != 2 or z.shape[1] != normals.mean.shape[1]:
-        raise ValueError(
-            f"expected codes of shape (K, {normals.mean.shape[1]}), as q has them, got {tuple(z.shape)}"
-        )
-    return normals.mean.detach().cpu().double(), normals.stddev.detach().cpu().double()
+def _moments(q: Distribution, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means and standard deviations (N, L), and codes (K, L), in float64 on the CPU."""
+    normals = _normals("q", q)
+    mu, sigma = normals.mean.detach().cpu().double(), normals.stddev.detach().cpu().double()
+    return torch.atleast_2d(mu), torch.atleast_2d(sigma), points(mu.shape[-1], rows="K")("z", z.detach())
 
 
-def _normals(distribution: Distribution) -> Normal:
+def _normals(name: str, distribution: Distribution) -> Normal:
     """The independent Gaussians of a diagonal one, with mean and deviation (N, L) or (L,)."""
     base = getattr(distribution, "base_dist", None)
     if not isinstance(base, Normal) or base.mean.ndim not in (1, 2):
         raise TypeError(
-            f"expected diagonal Gaussians, as model.encode and model.prior return, got {distribution}"
+            f"{name} must be diagonal Gaussians, as model.encode and model.prior return, got {distribution}"
         )
     return base

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as _Bernoulli
 from torch.distributions import Distribution, Independent, Normal, constraints
 
+from vae_lab.arguments import Natural, Positive, checked, unit_interval
 from vae_lab.wavelets import haar, require_divisible, unhaar
 
 
@@ -24,14 +25,27 @@ class Bernoulli(nn.Module):
     a loss, but no log-density, so its value cannot be compared with that of a density.
     """
 
-    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
-        return Independent(_Bernoulli(logits=raw, validate_args=False), event_dims, validate_args=False)
+    squashes = True
+
+    @checked
+    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+        return Independent(_Coins(logits=raw, validate_args=False), event_dims, validate_args=False)
+
+
+class _Coins(_Bernoulli):
+    """torch's own, but for numbers beyond [0, 1], for which the expression above says nothing."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(unit_interval("x", value))
 
 
 class ContinuousBernoulli(nn.Module):
     """The Bernoulli made a density on [0, 1] by its missing constant (Loaiza-Ganem & Cunningham 2019)."""
 
-    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
+    squashes = True
+
+    @checked
+    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
         return Independent(_ContinuousBernoulli(raw), event_dims, validate_args=False)
 
 
@@ -51,6 +65,7 @@ class _ContinuousBernoulli(Distribution):
         super().__init__(logits.shape, validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
+        x = unit_interval("x", x)
         size = self.logits.abs()
         a = size.clamp(min=0.1)
         far = a / 2 + (-torch.expm1(-a) / a).log()  # log of sinh(a/2) / (a/2)
@@ -79,12 +94,11 @@ class Gaussian(nn.Module):
     mean : maps the decoder's raw numbers to means; the default keeps them in [0, 1].
     """
 
+    @checked
     def __init__(
-        self, scale: float = 0.1, *, learn: bool = False, mean: Callable[[Tensor], Tensor] = torch.sigmoid
+        self, scale: Positive = 0.1, *, learn: bool = False, mean: Callable[[Tensor], Tensor] = torch.sigmoid
     ):
         super().__init__()
-        if not scale > 0:
-            raise ValueError(f"the scale of a Gaussian must be positive, got {scale}")
         self.log_scale = nn.Parameter(torch.tensor(log(scale)), requires_grad=learn)
         self.mean = mean
 
@@ -93,7 +107,17 @@ class Gaussian(nn.Module):
         """Standard deviation of a pixel given its code, a scalar."""
         return self.log_scale.exp()
 
-    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
+    @property
+    def squashes(self) -> bool:
+        """Whether the decoder's numbers are squashed here, so that it must not do so itself."""
+        return self.mean is torch.sigmoid
+
+    def extra_repr(self) -> str:
+        learned = ", learned" * self.log_scale.requires_grad
+        return f"scale={self.scale.item():.4g}{learned}, mean={_name(self.mean)}"
+
+    @checked
+    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
         mean = self.mean(raw)
         normal = Normal(mean, self.scale.expand_as(mean), validate_args=False)
         return Independent(normal, event_dims, validate_args=False)
@@ -109,7 +133,8 @@ class GaussianWithScales(nn.Module):
     grow, without limit.
     """
 
-    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
+    @checked
+    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
         if raw.shape[-event_dims] % 2:
             raise ValueError(
                 f"a mean and a log-variance each need an even count of raw numbers, got "
@@ -132,12 +157,11 @@ class WaveletGaussian(nn.Module):
     mean : as in `Gaussian`
     """
 
+    @checked
     def __init__(
-        self, scale: float = 0.1, *, levels: int = 4, mean: Callable[[Tensor], Tensor] = torch.sigmoid
+        self, scale: Positive = 0.1, *, levels: Natural = 4, mean: Callable[[Tensor], Tensor] = torch.sigmoid
     ):
         super().__init__()
-        if not scale > 0:
-            raise ValueError(f"the scale of a Gaussian must be positive, got {scale}")
         self.log_scales = nn.Parameter(torch.full((levels + 1,), log(scale)))
         self.mean = mean
 
@@ -146,7 +170,17 @@ class WaveletGaussian(nn.Module):
         """Standard deviation of a wavelet coefficient at each size, coarsest first, (levels + 1,)."""
         return self.log_scales.exp()
 
-    def forward(self, raw: Tensor, event_dims: int = 3) -> Distribution:
+    @property
+    def squashes(self) -> bool:
+        """As of `Gaussian`."""
+        return self.mean is torch.sigmoid
+
+    def extra_repr(self) -> str:
+        scales = ", ".join(f"{scale:.4g}" for scale in self.scales.tolist())
+        return f"scales=({scales}), mean={_name(self.mean)}"
+
+    @checked
+    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
         if event_dims != 3:
             raise ValueError(f"wavelets are for images, three axes each; got event_dims={event_dims}")
         return _WaveletNormal(self.mean(raw), self.scales)
@@ -179,3 +213,7 @@ class _WaveletNormal(Distribution):
         noise = torch.randn(*sample_shape, *self._mean.shape, device=self._mean.device)
         parts = haar(noise.to(self._mean.dtype), len(self._scales) - 1)  # a rotation of white noise is white
         return self._mean + unhaar([p * s for p, s in zip(parts, self._scales, strict=True)])
+
+
+def _name(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__)

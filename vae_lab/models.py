@@ -1,10 +1,19 @@
 """The two models of this book: a function that copies, and a distribution that generates."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from vae_lab import devices
+from vae_lab.arguments import Count, checked, one_line
 from vae_lab.likelihoods import Bernoulli
+
+SQUASHING = (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh, nn.Softmax, nn.LogSigmoid, nn.ReLU, nn.Softplus)
+SHAPING = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout)
 
 
 class Autoencoder(nn.Module):
@@ -14,15 +23,18 @@ class Autoencoder(nn.Module):
     decoder : codes (B, L) → images (B, C, H, W), squashed to pixels if that is wanted
     """
 
+    @checked
     def __init__(self, encoder: nn.Module, decoder: nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
+    @checked
     def encode(self, x: Tensor) -> Tensor:
-        return self.encoder(x)
+        return through(self.encoder, x, "encoder", "images")
 
+    @checked
     def decode(self, z: Tensor) -> Tensor:
-        return self.decoder(z)
+        return through(self.decoder, z, "decoder", "codes")
 
 
 class VAE(nn.Module):
@@ -33,11 +45,12 @@ class VAE(nn.Module):
     latents : L, the length of a code
 
     `prior`, `encode` and `decode` return distributions; their `log_prob` is one number of nats an example
-    (Kingma & Welling 2014, §2–3).
+    (Kingma & Welling 2014, §2–3). Numbers of another type than the networks' are converted on the way in.
     """
 
+    @checked
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, latents: int, likelihood: nn.Module | None = None
+        self, encoder: nn.Module, decoder: nn.Module, latents: Count, likelihood: nn.Module | None = None
     ):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
@@ -46,28 +59,101 @@ class VAE(nn.Module):
 
     def prior(self) -> Distribution:
         """p(z) = N(0, I) over codes of length L."""
-        return _gaussian(self._zero, torch.ones_like(self._zero))
+        return gaussian(self._zero, torch.ones_like(self._zero))
 
+    @checked
     def encode(self, x: Tensor) -> Distribution:
         """q_φ(z|x) = N(μ(x), diag σ²(x)) for images x of shape (B, C, H, W); batch shape (B,), event (L,)."""
-        numbers = self.encoder(x).to(x.dtype)  # (B, 2L); networks may run in 16 bits, distributions do not
+        numbers = through(self.encoder, x, "encoder", "images")  # (B, 2L)
         if numbers.shape[-1] != 2 * self.latents:
             raise ValueError(
                 f"the encoder gives {numbers.shape[-1]} numbers an image, but a Gaussian over {self.latents} "
                 f"latents needs {2 * self.latents}: a mean and a log-variance each"
             )
         mu, log_var = numbers.chunk(2, dim=-1)
-        return _gaussian(mu, (log_var / 2).exp())
+        return gaussian(mu, (log_var / 2).exp())
 
+    @checked
     def decode(self, z: Tensor) -> Distribution:
-        """p_θ(x|z) for codes z of shape (B, L) or (K, B, L); batch shape (B,) or (K, B)."""
-        if z.shape[-1] != self.latents:
-            raise ValueError(f"expected codes of length {self.latents}, got shape {tuple(z.shape)}")
+        """p_θ(x|z) for codes z of shape (B, L) or (K, B, L), also a single one (L,); batch shape (B,) or (K, B)."""
+        if not z.ndim or z.shape[-1] != self.latents:
+            raise ValueError(f"z must be codes of length {self.latents}, (…, {self.latents}), got {tuple(z.shape)}")
         batch = z.shape[:-1]
-        raw = self.decoder(z.reshape(-1, self.latents)).to(z.dtype)  # (B, C, H, W)
+        raw = through(self.decoder, z.reshape(-1, self.latents), "decoder", "codes")  # (B, C, H, W)
         return self.likelihood(raw.reshape(*batch, *raw.shape[1:]), event_dims=raw.ndim - 1)
 
 
-def _gaussian(mean: Tensor, scale: Tensor) -> Distribution:
+def gaussian(mean: Tensor, scale: Tensor) -> Distribution:
     """N(mean, diag scale²) over the last axis."""
     return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+
+
+def through(network: nn.Module, x: Tensor, name: str, what: str) -> Tensor:
+    """What a network gives for x, computed in the type of its weights, in which it may run in 16 bits.
+
+    name, what : the network and x in words, for the one sentence that says that the two do not go together
+    """
+    first = next(network.parameters(), x)
+    kind = x.dtype if not x.is_floating_point() else first.dtype
+    if torch.compiler.is_compiling():
+        return network(x.to(kind)).to(kind)
+    try:
+        return network(x.to(kind)).to(kind)
+    except RuntimeError as error:
+        if devices.short_of_memory(error):
+            raise
+        raise ValueError(
+            f"the {name} cannot take {what} of shape {tuple(x.shape)} ({x.dtype} on {x.device}): {one_line(error)}"
+        ) from error
+
+
+def check_decoder(model: nn.Module) -> None:
+    """Refuse a decoder that squashes its numbers under a likelihood that takes logits and squashes them again.
+
+    That shows in its last layer or, where a function does it, in codes that lie farther and farther out: what
+    is not squashed grows with them, and has both signs.
+    """
+    decoder, likelihood = getattr(model, "decoder", None), getattr(model, "likelihood", None)
+    if not getattr(likelihood, "squashes", False) or not isinstance(decoder, nn.Module):
+        return
+    advice = f"{type(likelihood).__name__} takes raw numbers and squashes them itself; let the decoder end before"
+    last = _last_layer(decoder)
+    if isinstance(last, SQUASHING):
+        raise ValueError(f"the decoder ends in {type(last).__name__}, but {advice} it")
+    if not hasattr(model, "decode"):  # a decoder that needs more than a code
+        return
+    steps, first = torch.arange(16.0), next(decoder.parameters(), torch.empty(0))
+    codes = torch.sin(torch.outer(steps + 1, torch.arange(model.latents) + 1.0)) * 10 ** (steps / 5)[:, None]
+    copies = math.prod(getattr(model, "batch_shape", ()))
+    with torch.no_grad(), evaluating(model):
+        raw = through(decoder, codes.to(first).repeat(copies, 1), "decoder", "codes").flatten(1)
+    low, high = raw.aminmax()
+    squashed = low >= 0 or (low >= -1 and high <= 1 and max(-low, high) > 0.999)
+    if raw.shape[1] >= 16 and squashed and raw.isfinite().all() and (raw - raw[:1]).abs().max() > 1e-4:
+        raise ValueError(
+            f"the decoder gives numbers from {low:.3g} to {high:.3g} however far its code goes, as if it squashed "
+            f"them, but {advice} that"
+        )
+
+
+@contextmanager
+def evaluating(model: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Evaluation mode and, with a seed, random numbers of our own; as before afterwards, also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    with devices.same_random_numbers_after(devices.of(model)) if seed is not None else nullcontext():
+        if seed is not None:
+            torch.manual_seed(seed)
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def _last_layer(body: nn.Module) -> nn.Module | None:
+    """The last layer that changes numbers, looking into nested `nn.Sequential`s."""
+    if not isinstance(body, nn.Sequential):
+        return body
+    found = (_last_layer(part) for part in reversed(body) if not isinstance(part, SHAPING))
+    return next((layer for layer in found if layer is not None), None)

@@ -1,10 +1,12 @@
 """One VAE for every weight β of its KL: layers gated by log β, trained over all β at once."""
 
 from math import log
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from vae_lab.arguments import Count, checked, having, real, several
 
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.models import VAE
@@ -22,7 +24,8 @@ class Gate(nn.Module):
     features : how many numbers (of a row) or channels (of an image) it is for
     """
 
-    def __init__(self, features: int, width: int = 8):
+    @checked
+    def __init__(self, features: Count, width: Count = 8):
         super().__init__()
         self.hidden, self.out = nn.Linear(1, width), nn.Linear(width, 2 * features)
         nn.init.zeros_(self.out.weight)
@@ -38,7 +41,8 @@ class Gate(nn.Module):
 class Gated(nn.Module):
     """The layers of an `nn.Sequential`, a gate after each that has weights: (rows, t) → rows."""
 
-    def __init__(self, body: nn.Sequential):
+    @checked
+    def __init__(self, body: nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for layer in _leaves(body):
@@ -64,26 +68,28 @@ class MultiRateVAE(nn.Module):
     It is no VAE by itself: `at(beta)` is one.
     """
 
+    @checked
     def __init__(
         self,
-        encoder: nn.Sequential,
-        decoder: nn.Sequential,
-        latents: int,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        latents: Count,
         likelihood: nn.Module | None = None,
         *,
-        betas: tuple[float, float] = (0.05, 20.0),
+        betas: Annotated[tuple[float, float], several(real(above=0), 2)] = (0.05, 20.0),
     ):
         super().__init__()
         low, high = betas
-        if not 0 < low < high < float("inf"):
+        if not low < high:
             raise ValueError(f"betas must be two weights of the KL, 0 < least < greatest; got {betas}")
         self.encoder, self.decoder, self.latents = Gated(encoder), Gated(decoder), latents
         self.likelihood = likelihood or Bernoulli()
         self.betas = (low, high)
         self.register_buffer("_ends", torch.tensor([log(low), log(high)]))
 
+    @checked
     def at(self, beta: float | Tensor) -> VAE:
-        """The VAE for this β: with its own prior, encode and decode, and with our parameters.
+        """The VAE for this β: with its own prior, encode and decode, and with our parameters, as they are.
 
         beta : a number for all images, or one for each image of the batches that it will be given, (B,)
 
@@ -94,11 +100,15 @@ class MultiRateVAE(nn.Module):
         if beta.ndim > 1 or not len(t) or not (t.abs() <= 1 + 1e-5).all():  # written so that NaN is refused
             shown = f"{beta:.3g}" if beta.ndim == 0 else f"shape {tuple(beta.shape)}"
             low, high = self.betas
-            raise ValueError(f"expected β from {low:g} to {high:g}, a number or one an image; got {shown}")
+            raise ValueError(f"beta must be from {low:g} to {high:g}, a number or one an image; got {shown}")
         vae = VAE(_At(self.encoder, t), _At(self.decoder, t, draws=True), self.latents, self.likelihood)
-        return vae.to(t).train(self.training)
+        vae._zero = vae._zero.to(t)  # the parts that it shares stay as they are
+        for own in (vae, vae.encoder, vae.decoder):
+            own.training = self.training
+        return vae
 
-    def draw(self, count: int) -> Tensor:
+    @checked
+    def draw(self, count: Count) -> Tensor:
         """`count` weights β, log-uniform, in random order: one from each of as many equal parts.
 
         Together they cover the range evenly: the gradient of a batch varies less than with free draws.
@@ -125,7 +135,10 @@ class MultiRateELBO(NamedTuple):
         return (self.log_lik - self.beta * self.kl) / self.beta.sqrt()
 
 
-def multi_rate_elbo(model: MultiRateVAE, x: Tensor) -> MultiRateELBO:
+@checked
+def multi_rate_elbo(
+    model: Annotated[nn.Module, having("at", "draw", like="multirate.MultiRateVAE")], x: Tensor
+) -> MultiRateELBO:
     """The β-ELBO over √β of images x (B, C, H, W), each at a β drawn for it (`MultiRateVAE.draw`).
 
     A weight for every β leaves the best of each where it is, and says what a network too small for all gives

@@ -4,24 +4,39 @@ Every body ends in raw numbers, without a squashing function: whoever uses it de
 (codes, means and log-variances, logits). Images are (B, C, H, W), codes (B, L).
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod
+from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 
-Shape = tuple[int, int, int]
+from vae_lab.arguments import Count, checked, several, shown, unit_interval, whole
+
+Shape = Annotated[tuple[int, int, int], several(whole(1), 3)]
+Sizes = Annotated[tuple[int, ...], several(whole(1))]
+
+
+def _layer(name: str, value) -> Callable[[], nn.Module]:
+    """A class of layers, or a function that makes one."""
+    if isinstance(value, nn.Module) or not callable(value):
+        raise TypeError(f"{name} must be a class of layers such as nn.ReLU, not one of them, got {shown(value)}")
+    return value
+
+
+Activation = Annotated[Callable[[], nn.Module], _layer]
 
 
 class Expect(nn.Module):
-    """The entrance of an encoder: passes images on, and refuses in one sentence what is none.
+    """The entrance of an encoder: passes images on, and refuses in one sentence what are not its images.
 
-    The shape is always checked; the range where looking costs nothing, on the CPU and not in compiled code.
+    Their shape is always looked at, their range as `arguments.unit_interval` says.
     """
 
+    @checked
     def __init__(self, shape: Shape):
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.shape or not len(x):
@@ -31,39 +46,41 @@ class Expect(nn.Module):
             )
         if not x.is_floating_point():
             raise TypeError(f"expected float pixels in [0, 1], got {x.dtype}; divide by 255 first")
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = x.aminmax()
-            if not (low >= 0 and high <= 1):  # written so that NaN is refused too
-                raise ValueError(f"expected pixels in [0, 1], got {low:.3g} … {high:.3g}; rescale them")
-        return x
+        return unit_interval("x", x)
 
     def extra_repr(self) -> str:
         return "B, " + ", ".join(map(str, self.shape))
 
 
-def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+@checked
+def mlp(sizes: Sizes, activation: Activation = nn.ReLU) -> nn.Sequential:
     """Linear layers of the given sizes with `activation` between them: (B, sizes[0]) → (B, sizes[-1])."""
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must be at least two, of what comes in and of what goes out, got {sizes}")
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers[:-1])
 
 
+@checked
 def mlp_encoder(
-    shape: Shape, outputs: int, *, hidden: tuple[int, ...] = (400,), activation=nn.ReLU
+    shape: Shape, outputs: Count, *, hidden: Sizes = (400,), activation: Activation = nn.ReLU
 ) -> nn.Sequential:
     """Images (B, C, H, W) → numbers (B, outputs) through fully connected layers."""
-    return nn.Sequential(Expect(shape), nn.Flatten(), *mlp([prod(shape), *hidden, outputs], activation))
+    return nn.Sequential(Expect(shape), nn.Flatten(), *mlp((prod(shape), *hidden, outputs), activation))
 
 
+@checked
 def mlp_decoder(
-    latents: int, shape: Shape, *, hidden: tuple[int, ...] = (400,), activation=nn.ReLU
+    latents: Count, shape: Shape, *, hidden: Sizes = (400,), activation: Activation = nn.ReLU
 ) -> nn.Sequential:
     """Codes (B, L) → raw images (B, C, H, W) through fully connected layers."""
-    return nn.Sequential(*mlp([latents, *hidden, prod(shape)], activation), nn.Unflatten(1, shape))
+    return nn.Sequential(*mlp((latents, *hidden, prod(shape)), activation), nn.Unflatten(1, shape))
 
 
-def conv_stages(side: int) -> int:
+@checked
+def conv_stages(side: Count) -> int:
     """How often an image side is halved: down to 7 from 28, down to 4 from 32, 64 or 128.
 
     Raises `ValueError` for a side that does not halve down to between 4 and 7.
@@ -76,7 +93,10 @@ def conv_stages(side: int) -> int:
     return stages
 
 
-def conv_encoder(shape: Shape, outputs: int, *, width: int = 32, activation=nn.ReLU) -> nn.Sequential:
+@checked
+def conv_encoder(
+    shape: Shape, outputs: Count, *, width: Count = 32, activation: Activation = nn.ReLU
+) -> nn.Sequential:
     """Images (B, C, H, W) → numbers (B, outputs): each 4×4 convolution of stride 2 halves the side.
 
     The channels are `width`, 2 `width`, … up to 8 `width`. H = W is 28, or a power of two such as 32 … 128.
@@ -88,7 +108,10 @@ def conv_encoder(shape: Shape, outputs: int, *, width: int = 32, activation=nn.R
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side * side, outputs))
 
 
-def conv_decoder(latents: int, shape: Shape, *, width: int = 32, activation=nn.ReLU) -> nn.Sequential:
+@checked
+def conv_decoder(
+    latents: Count, shape: Shape, *, width: Count = 32, activation: Activation = nn.ReLU
+) -> nn.Sequential:
     """Codes (B, L) → raw images (B, C, H, W): the mirror image of `conv_encoder`."""
     channels, side = _plan(shape, width)
     channels = channels[::-1]
@@ -101,6 +124,7 @@ def conv_decoder(latents: int, shape: Shape, *, width: int = 32, activation=nn.R
     return nn.Sequential(*layers)
 
 
+@checked
 def parameter_count(module: nn.Module) -> int:
     """How many numbers training may change."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -5,11 +5,13 @@ sign and the mean over the batch are written once, in the training loop.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
+
+from vae_lab.arguments import AutoencoderLike, Count, NonNegative, VAELike, checked, real, shown
 
 
 class SquaredError(NamedTuple):
@@ -81,26 +83,29 @@ class BetaELBO(NamedTuple):
         return self.log_lik - self.beta * self.kl
 
 
-def squared_error(model, x: Tensor) -> SquaredError:
+@checked
+def squared_error(model: AutoencoderLike, x: Tensor) -> SquaredError:
     """−‖x − g(f(x))‖² of an autoencoder for images x (B, C, H, W); the sum over pixels, not the mean."""
-    x_hat = model.decode(model.encode(x))
-    require_same_shape(x_hat.shape[1:], x.shape[1:])
-    return SquaredError((x - x_hat).square().flatten(1).sum(1))
+    return SquaredError(_misfit(x, model.decode(model.encode(x))))
 
 
-def denoising_error(model, x: Tensor, corrupt: Callable[[Tensor], Tensor]) -> SquaredError:
+@checked
+def denoising_error(
+    model: AutoencoderLike, x: Tensor, corrupt: Callable[[Tensor], Tensor]
+) -> SquaredError:
     """−‖x − g(f(x̃))‖² for x̃ drawn around x: the clean image from a corrupted one (Vincent et al. 2008).
 
     corrupt : images (B, …) → corrupted images of the same shape, drawn afresh at every call
     """
     damaged = corrupt(x)
     require_same_shape(damaged.shape[1:], x.shape[1:])
-    x_hat = model.decode(model.encode(damaged))
-    require_same_shape(x_hat.shape[1:], x.shape[1:])
-    return SquaredError((x - x_hat).square().flatten(1).sum(1))
+    return SquaredError(_misfit(x, model.decode(model.encode(damaged))))
 
 
-def contractive_error(model, x: Tensor, weight: float, *, probes: int | None = None) -> ContractiveError:
+@checked
+def contractive_error(
+    model: AutoencoderLike, x: Tensor, weight: NonNegative, *, probes: Count | None = None
+) -> ContractiveError:
     """−(‖x − r(x)‖² + λ ‖∂r/∂x‖²) of the reconstruction r = g∘f (Alain & Bengio 2014).
 
     Rifai et al. (2011) penalize ∂f/∂x, which a smaller code and a decoder that enlarges it evade, unless the
@@ -108,26 +113,32 @@ def contractive_error(model, x: Tensor, weight: float, *, probes: int | None = N
 
     weight : λ ≥ 0; probes : as in `jacobian_norm`
     """
-    _require_weight(weight)
     error = squared_error(model, x).squared_error
     contraction = jacobian_norm(lambda x: model.decode(model.encode(x)), x, probes=probes)
     return ContractiveError(error, contraction, torch.full_like(error, weight))
 
 
-def sparse_error(model, x: Tensor, weight: float) -> SparseError:
+@checked
+def sparse_error(model: AutoencoderLike, x: Tensor, weight: NonNegative) -> SparseError:
     """−(‖x − g(z)‖² + λ Σ_l |z_l|) with z = f(x) (after Olshausen & Field 1996).
 
     The decoder must not be free to enlarge what the encoder makes small: give its columns a fixed length.
     """
-    _require_weight(weight)
     z = model.encode(x)
-    x_hat = model.decode(z)
-    require_same_shape(x_hat.shape[1:], x.shape[1:])
-    error = (x - x_hat).square().flatten(1).sum(1)
+    error = _misfit(x, model.decode(z))
     return SparseError(error, z.abs().sum(1), torch.full_like(error, weight))
 
 
-def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor, *, probes: int | None = None) -> Tensor:
+def _misfit(x: Tensor, x_hat: Tensor) -> Tensor:
+    """‖x − x̂‖² of each image, (B,)."""
+    require_same_shape(x_hat.shape[1:], x.shape[1:])
+    return (x - x_hat).square().flatten(1).sum(1)
+
+
+@checked
+def jacobian_norm(
+    function: Callable[[Tensor], Tensor], x: Tensor, *, probes: Count | None = None
+) -> Tensor:
     """Σ_ij (∂y_i/∂x_j)² of y = function(x) for each x of a batch (B, …), of shape (B,).
 
     No y may depend on the x of another row (as it would under batch normalization).
@@ -135,12 +146,12 @@ def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor, *, probes: in
     probes : None computes it exactly, by a backward pass for each number of y; a number averages ‖Jᵀv‖²
         over so many random vectors v of signs, whose mean is the same (Hutchinson 1990), by as many passes
     """
-    if probes is not None and probes < 1:
-        raise ValueError(f"Hutchinson's estimate needs at least one probe, got {probes}")
     further = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = function(x).flatten(1)  # (B, numbers of y)
+        if not y.requires_grad:
+            raise ValueError("function passes no derivative on to x; remove no_grad or detach")
         if probes is None:
             directions = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)[:, None].expand(-1, len(y), -1)
         else:
@@ -150,39 +161,50 @@ def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor, *, probes: in
     return squares.sum(0) if probes is None else squares.mean(0)
 
 
-def elbo(model, x: Tensor, *, samples: int = 1, analytic: bool = True) -> ELBO:
+@checked
+def elbo(model: VAELike, x: Tensor, *, n_samples: Count = 1, analytic: bool = True) -> ELBO:
     """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)) for images x (B, C, H, W) (Kingma & Welling 2014, eq. 7).
 
-    samples : K draws of z ~ q(z|x) an image, over which the first term is averaged
+    n_samples : K draws of z ~ q(z|x) an image, over which the first term is averaged
     analytic : the KL in closed form; else log q(z|x) − log p(z) averaged over the same draws, which has
         the same mean and, in general, more variance
     """
-    if samples < 1:
-        raise ValueError(f"the expectation needs at least one sample, got {samples}")
+    return _bound(model, x, n_samples, analytic)[0]
+
+
+def _bound(model, x: Tensor, n_samples: int, analytic: bool = True) -> tuple[ELBO, Distribution, Distribution]:
+    """The ELBO, and the q(z|x) and p(z) that it was computed with."""
     prior, q_z = model.prior(), model.encode(x)
-    z = q_z.rsample((samples,))  # (K, B, L)
+    z = q_z.rsample((n_samples,))  # (K, B, L)
     p_x = model.decode(z)  # batch shape (K, B)
     require_same_shape(p_x.event_shape, x.shape[1:])
     log_lik = p_x.log_prob(x).mean(0)  # (B,)
     kl = kl_divergence(q_z, prior) if analytic else (q_z.log_prob(z) - prior.log_prob(z)).mean(0)
-    return ELBO(log_lik, kl)
+    return ELBO(log_lik, kl), q_z, prior
 
 
-def beta_elbo(model, x: Tensor, beta: float | Tensor, *, samples: int = 1) -> BetaELBO:
+@checked
+def beta_elbo(model: VAELike, x: Tensor, beta: float | Tensor, *, n_samples: Count = 1) -> BetaELBO:
     """The ELBO with its KL weighted by β (Higgins et al. 2017; λ of the lecture slides).
 
     beta : a number ≥ 0, or one an image as a tensor of shape (B,)
     """
-    if isinstance(beta, (int, float)) and not beta >= 0:
-        raise ValueError(f"the weight β of the KL must not be negative, got {beta}")
-    log_lik, kl = elbo(model, x, samples=samples)
-    if isinstance(beta, (int, float)) and beta == 0:
+    beta = beta if isinstance(beta, Tensor) else _weight("beta", beta)
+    (log_lik, kl), _, _ = _bound(model, x, n_samples)
+    if not isinstance(beta, Tensor) and beta == 0:
         # unpriced, the noise of a code may shrink until its KL is infinite, and 0 · ∞ is no number
         kl = kl.detach().clamp(max=torch.finfo(kl.dtype).max)
-    return BetaELBO(log_lik, kl, (kl.new_ones(()) * beta).expand_as(kl))
+    try:
+        weights = (kl.new_ones(()) * beta).expand_as(kl)
+    except RuntimeError:
+        raise ValueError(
+            f"beta must be a number, or one an image, {tuple(kl.shape)}, got shape {tuple(beta.shape)}"
+        ) from None
+    return BetaELBO(log_lik, kl, weights)
 
 
-def free_bits_elbo(model, x: Tensor, free: float, *, samples: int = 1) -> PricedELBO:
+@checked
+def free_bits_elbo(model: VAELike, x: Tensor, free: NonNegative, *, n_samples: Count = 1) -> PricedELBO:
     """E_q[log p(x|z)] − Σ_l max(free, mean over the batch of KL_l) (Kingma et al. 2016, eq. 15).
 
     The first `free` nats of each latent cost what they would cost unused, so giving them up
@@ -190,24 +212,41 @@ def free_bits_elbo(model, x: Tensor, free: float, *, samples: int = 1) -> Priced
 
     free : nats a latent, ≥ 0; at 0 it is the ELBO
     """
-    if not free >= 0:
-        raise ValueError(f"the free nats of a latent must not be negative, got {free}")
-    log_lik, kl = elbo(model, x, samples=samples)
-    q_z, prior = model.encode(x), model.prior()
+    (log_lik, kl), q_z, prior = _bound(model, x, n_samples)
     mean_kl = kl_divergence(q_z.base_dist, prior.base_dist).mean(-2, keepdim=True)  # (1, L)
     return PricedELBO(log_lik, kl, mean_kl.clamp(min=free).sum(-1).expand_as(kl))
 
 
-def capacity_elbo(model, x: Tensor, capacity: float, *, weight: float, samples: int = 1) -> PricedELBO:
+@checked
+def capacity_elbo(
+    model: VAELike, x: Tensor, capacity: NonNegative, *, weight: NonNegative, n_samples: Count = 1
+) -> PricedELBO:
     """E_q[log p(x|z)] − γ |mean over the batch of KL − C| (Burgess et al. 2018, eq. 8).
 
     capacity : C ≥ 0, the nats of KL to hold; weight : γ ≥ 0, what a nat too many or too few costs
     """
-    if not (capacity >= 0 and weight >= 0):
-        raise ValueError(f"capacity and its weight must not be negative, got {capacity} and {weight}")
-    log_lik, kl = elbo(model, x, samples=samples)
+    (log_lik, kl), _, _ = _bound(model, x, n_samples)
     missed = (kl.mean(-1, keepdim=True) - capacity).abs()  # (1,)
     return PricedELBO(log_lik, kl, (weight * missed).expand_as(kl))
+
+
+def check_terms(terms: Any, model: Any, x: Tensor) -> Any:
+    """The same terms, if they are what an objective must return: named, one number an image each.
+
+    Of M models in one (`ensembles.Ensemble`), (M, B): as many as the model's `batch_shape` says.
+    """
+    if not (isinstance(terms, tuple) and hasattr(terms, "_asdict") and hasattr(terms, "value")):
+        raise TypeError(
+            f"objective must return a NamedTuple of terms with a property `value`, such as ELBO, got {shown(terms)}"
+        )
+    expected = (*getattr(model, "batch_shape", ()), len(x))
+    for name, term in (*terms._asdict().items(), ("value", terms.value)):
+        if not isinstance(term, Tensor) or tuple(term.shape) != expected:
+            raise ValueError(
+                f"objective must return one number for each image, but its {name} is {shown(term)} and not of "
+                f"shape {expected}; sum over pixels and latents, and leave the mean over images to training"
+            )
+    return terms
 
 
 def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None:
@@ -219,6 +258,5 @@ def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None
         )
 
 
-def _require_weight(weight: float) -> None:
-    if not weight >= 0:
-        raise ValueError(f"the weight λ of a penalty must not be negative, got {weight}")
+
+_weight = real(0)

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from torch.distributions import (
     Categorical,
     Distribution,
-    Independent,
     MixtureSameFamily,
     MultivariateNormal,
-    Normal,
 )
 
-from vae_lab import devices, em
-from vae_lab.data import Images
+from vae_lab import devices, em, training
+from vae_lab.arguments import Count, Positive, Seed, VAELike, checked, finite
+from vae_lab.data import ImagesLike
 from vae_lab.likelihoods import Gaussian
-from vae_lab.models import VAE
+from vae_lab.models import VAE, gaussian
 from vae_lab.nets import mlp
 from vae_lab.objectives import elbo
-from vae_lab.training import steps
+
+CODES = 256  # in a step of training for the second VAE
 
 
 class WithPrior(nn.Module):
@@ -33,8 +33,14 @@ class WithPrior(nn.Module):
     Such a prior need have no closed-form KL: its bound is `elbo(model, x, analytic=False)`.
     """
 
-    def __init__(self, vae: VAE, prior: Distribution):
+    @checked
+    def __init__(self, vae: VAELike, prior: Distribution):
         super().__init__()
+        if tuple(prior.event_shape) != (vae.latents,) or prior.batch_shape:
+            raise ValueError(
+                f"prior must be one distribution over codes of length {vae.latents}, got batch shape "
+                f"{tuple(prior.batch_shape)} and event shape {tuple(prior.event_shape)}"
+            )
         self.vae, self.latents, self._prior = vae, vae.latents, prior
 
     def prior(self) -> Distribution:
@@ -47,28 +53,33 @@ class WithPrior(nn.Module):
         return self.vae.decode(z)
 
 
+@checked
 @torch.no_grad()
-def posteriors(model, images: Images, *, at_once: int = 500) -> Distribution:
-    """q(z|x_n) of all N images as one distribution of batch shape (N,), encoded `at_once` at a time."""
-    parts = [model.encode(images.read(slice(i, i + at_once))) for i in range(0, len(images), at_once)]
+def posteriors(model: VAELike, images: ImagesLike, *, chunk_size: Count = 500) -> Distribution:
+    """q(z|x_n) of all N images as one distribution of batch shape (N,), encoded `chunk_size` at a time."""
+    images = images.to(devices.of(model))
+    parts = [model.encode(images.read(slice(i, i + chunk_size))) for i in range(0, len(images), chunk_size)]
     mean, stddev = (torch.cat([getattr(q, name) for q in parts]) for name in ("mean", "stddev"))
-    return Independent(Normal(mean, stddev, validate_args=False), 1, validate_args=False)
+    return gaussian(*(finite("q(z|x)", values, "did training diverge?") for values in (mean, stddev)))
 
 
+@checked
 def fit_mixture(
-    q: Distribution, components: int, *, rounds: int = 60, draws: int = 4, seed: int = 0
+    q: Distribution, components: Count, *, max_iter: Count = 60, n_samples: Count = 4, seed: Seed = 0
 ) -> MixtureSameFamily:
     """p(z) = Σ_k w_k N(z; μ_k, Σ_k) by `em.fit` on draws from q, which is what `posteriors` gives.
 
     For a deterministic autoencoder: Ghosh et al. 2020.
 
     components : K; with one, the Gaussian of the codes' own mean and covariance
-    rounds : of EM, at most; draws : codes drawn from each q(z|x_n)
+    max_iter : iterations of EM, at most; n_samples : codes drawn from each q(z|x_n)
+
+    EM computes in float64 on the CPU; the mixture is on the device of q.
     """
     generator = torch.Generator().manual_seed(seed)
-    z = torch.cat([_draw(q, torch.arange(len(q.mean)), generator) for _ in range(draws)])  # (draws·N, L)
-    begin = em.start(z, em.kmeans_plus_plus(z, components, generator))
-    found = em.fit(begin, z, tolerance=1e-3, most=rounds).model
+    z = torch.cat([_draw(q, torch.arange(len(_mean(q))), generator) for _ in range(n_samples)])  # (samples · N, L)
+    begin = em.mixture_around(z, em.kmeans_plus_plus(z, components, generator))
+    found = em.fit(begin, z, tolerance=1e-3, max_iter=max_iter).model
     to = {"dtype": q.mean.dtype, "device": q.mean.device}
     normals = MultivariateNormal(found.means.to(**to), found.covariances.to(**to), validate_args=False)
     return MixtureSameFamily(Categorical(logits=found.log_w.to(**to)), normals, validate_args=False)
@@ -82,49 +93,66 @@ class SecondStage(Distribution):
 
     arg_constraints: dict = {}  # noqa: RUF012 (torch declares it so)
 
-    def __init__(self, vae: VAE):
+    @checked
+    def __init__(self, vae: VAELike):
         self.vae = vae
         super().__init__((), (vae.latents,), validate_args=False)
 
     @torch.no_grad()
     def sample(self, sample_shape=()) -> Tensor:
+        if not sample_shape:
+            return self.sample((1,))[0]
         return self.vae.decode(self.vae.prior().sample(sample_shape)).sample()
 
     def log_prob(self, z: Tensor) -> Tensor:
         return elbo(self.vae, z.reshape(-1, self.vae.latents)).value.view(z.shape[:-1])
 
 
+@checked
 def fit_second_stage(
-    q: Distribution, *, hidden: int = 256, rounds: int = 2000, learning_rate: float = 2e-3, seed: int = 0
+    q: Distribution,
+    *,
+    hidden: Count = 256,
+    steps: Count = 2000,
+    learning_rate: Positive = 2e-3,
+    seed: Seed = 0,
 ) -> SecondStage:
     """A `SecondStage` with as many latents as a code has, trained on fresh draws from q (`posteriors`).
 
     hidden : units in each of two layers, of encoder and of decoder
-    rounds : steps of Adam under a one-cycle rate, each on 256 codes
+    steps : of Adam under a one-cycle rate, each on 256 codes
 
     Leaves torch's random numbers as they were.
     """
-    latents, device = q.mean.shape[1], q.mean.device
+    latents, device = _mean(q).shape[1], q.mean.device
     with devices.same_random_numbers_after(device):
         torch.manual_seed(seed)
-        encoder = mlp([latents, hidden, hidden, 2 * latents], nn.SiLU)
-        decoder = mlp([latents, hidden, hidden, latents], nn.SiLU)
+        encoder = mlp((latents, hidden, hidden, 2 * latents), nn.SiLU)
+        decoder = mlp((latents, hidden, hidden, latents), nn.SiLU)
         vae = VAE(encoder, decoder, latents, Gaussian(0.5, learn=True, mean=nn.Identity())).to(device)
         optimizer = torch.optim.Adam(vae.parameters(), lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=rounds)
-        for _ in steps(vae, _codes(q, rounds, seed), elbo, optimizer, schedule):
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
+        for _ in training.steps(vae, _codes(q, steps, seed), elbo, optimizer, schedule):
             pass
     return SecondStage(vae.eval().requires_grad_(False))
 
 
-def _codes(q: Distribution, rounds: int, seed: int) -> Iterator[Tensor]:
-    """Batches of 256 codes, each drawn from the q(z|x_n) of an image drawn at random."""
+def _codes(q: Distribution, steps: int, seed: int) -> Iterator[Tensor]:
+    """Batches of codes, each drawn from the q(z|x_n) of an image drawn at random."""
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(rounds):
-        yield _draw(q, torch.randint(len(q.mean), (256,), generator=generator), generator)
+    for _ in range(steps):
+        yield _draw(q, torch.randint(len(q.mean), (CODES,), generator=generator), generator)
 
 
 def _draw(q: Distribution, index: Tensor, generator: torch.Generator) -> Tensor:
     """A code from each q(z|x_n) for n in index."""
+    index = index.to(q.mean.device)
     mean, stddev = q.mean[index], q.stddev[index]
     return mean + stddev * torch.randn(mean.shape, generator=generator).to(mean)
+
+
+def _mean(q: Distribution) -> Tensor:
+    """The means of q, (N, L)."""
+    if q.mean.ndim != 2:
+        raise ValueError(f"q must be posteriors of N codes, with means of shape (N, L), got {tuple(q.mean.shape)}")
+    return q.mean

@@ -7,11 +7,24 @@ can be differentiated; coordinate ascent for the Bayesian mixture of Gaussians. 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log, pi
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+
+from vae_lab.arguments import (
+    Count,
+    NonNegative,
+    Points,
+    Positive,
+    check_fields,
+    checked,
+    finite,
+    points,
+    shown,
+    whole,
+)
 
 MOST_ASSIGNMENTS = 1_000_000  # that are enumerated
 
@@ -27,66 +40,84 @@ class JointELBO(NamedTuple):
         return self.log_joint + self.entropy
 
 
-class Fit(NamedTuple):
+class VIResult(NamedTuple):
     """What `black_box` found: q, and its estimate of the ELBO at every step, (steps, *batch)."""
 
     q: Distribution
     history: Tensor
 
 
+@checked
 def gaussian(mean: Tensor, scale: Tensor) -> Distribution:
     """N(mean, diag scale²) for a scale (…, L); N(mean, C Cᵀ) for lower triangular C (…, L, L)."""
+    width = mean.shape[-1:]
+    if not width or (scale.shape != mean.shape and scale.shape[-2:] != (*width, *width)):
+        raise ValueError(
+            f"scale must be of the shape of mean, {tuple(mean.shape)}, or (…, L, L), got {tuple(scale.shape)}"
+        )
     if scale.ndim == mean.ndim:
         return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
     return MultivariateNormal(mean, scale_tril=scale, validate_args=False)
 
 
-def square_grid(reach: float, count: int) -> tuple[Tensor, float]:
-    """`count`² points that cover [−reach, reach]², (count², 2) in float64, and the area of one cell.
+@checked
+def square_grid(half_width: Positive, count: Annotated[int, whole(2)]) -> tuple[Tensor, float]:
+    """`count`² points that cover [−half_width, half_width]², (count², 2) in float64, and the area of one cell.
 
     The second coordinate varies fastest. A smooth density that has died out at the edges is summed with an
     error that falls faster than any power of the spacing.
     """
-    if count < 2 or not reach > 0:
-        raise ValueError(f"a grid needs two points a side and a reach above 0, got {count} and {reach}")
-    axis = torch.linspace(-reach, reach, count, dtype=torch.float64)
-    return torch.cartesian_prod(axis, axis), (2 * reach / (count - 1)) ** 2
+    axis = torch.linspace(-half_width, half_width, count, dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis), (2 * half_width / (count - 1)) ** 2
 
 
-def log_integral(log_f: Tensor, cell: float) -> Tensor:
+@checked
+def log_integral(log_f: Tensor, cell: Positive) -> Tensor:
     """log ∫ f(z) dz from log f (N, …) at the points of a grid."""
-    return log_f.logsumexp(0) + log(cell)
+    if not log_f.ndim or not len(log_f):
+        raise ValueError(f"log_f must be of shape (N, …), N at least 1, got {tuple(log_f.shape)}")
+    return finite("the integral", log_f.logsumexp(0) + log(cell), "look at log_f")
 
 
-def kl_on_grid(log_q: Tensor, log_p: Tensor, cell: float) -> Tensor:
+@checked
+def kl_on_grid(log_q: Tensor, log_p: Tensor, cell: Positive) -> Tensor:
     """KL(q ‖ p) = ∫ q(z) (log q(z) − log p(z)) dz from log-densities (N, …) at the points of a grid.
 
     Both must be normalized. Where q is 0 nothing is added; where q is above 0 and p is 0 the KL is infinite.
     """
-    if log_q.shape != log_p.shape:
-        raise ValueError(f"expected two log-densities at the same points, got {log_q.shape}, {log_p.shape}")
+    if log_q.shape != log_p.shape or not log_q.ndim:
+        raise ValueError(
+            f"log_q and log_p must be log-densities at the same points, got {tuple(log_q.shape)} and "
+            f"{tuple(log_p.shape)}"
+        )
     ratio = torch.where(log_q == -torch.inf, 0.0, log_q - log_p)
-    return (log_q.exp() * ratio).sum(0) * cell
+    kl = (log_q.exp() * ratio).sum(0) * cell
+    finite("the KL", torch.where(kl == torch.inf, 0.0, kl), "look at log_q and log_p")
+    return kl
 
 
-def elbo(log_joint: Callable[[Tensor], Tensor], q: Distribution, *, samples: int = 1000) -> JointELBO:
+@checked
+def monte_carlo_elbo(
+    log_joint: Callable[[Tensor], Tensor], q: Distribution, *, n_samples: Count = 1000
+) -> JointELBO:
     """E_q[log p(x, z)] + H(q), the first term by sampling, the second in closed form.
 
     log_joint : codes (K, *batch, L) → log p(x, z) (K, *batch)
     """
-    z = q.rsample((samples,))
+    z = q.rsample((n_samples,))
     return JointELBO(_evaluated(log_joint, z).mean(0), q.entropy())
 
 
+@checked
 def black_box(
     log_joint: Callable[[Tensor], Tensor],
     start: Distribution,
     *,
     full: bool = True,
-    steps: int = 1000,
-    samples: int = 16,
-    learning_rate: float = 0.05,
-) -> Fit:
+    steps: Count = 1000,
+    n_samples: Count = 16,
+    learning_rate: Positive = 0.05,
+) -> VIResult:
     """Maximize E_q[log p(x, z) − log q(z)] over Gaussians q by Adam on reparameterized draws.
 
     Needs nothing of the model but log p(x, z) and its gradient (after Ranganath et al. 2014, who needed
@@ -95,7 +126,7 @@ def black_box(
     log_joint : codes (K, *batch, L) → log p(x, z) (K, *batch), differentiable
     start : a Gaussian; its mean (*batch, L) and standard deviations are where the search begins
     full : any covariance, by its Cholesky factor; else a diagonal one (mean-field)
-    samples, learning_rate : K draws a step; the rate at the start, brought to zero along a cosine
+    n_samples, learning_rate : K draws a step; the rate at the start, brought to zero along a cosine
 
     The gradient goes by way of z alone: what is left out has mean zero, and without it the gradient has no
     noise once q is the posterior (Roeder et al. 2017). Raises `ValueError` where log p(x, z) is not finite.
@@ -106,22 +137,25 @@ def black_box(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     history = []
     for _ in range(steps):
-        z = gaussian(mu, _scale(raw, full)).rsample((samples,))  # (K, *batch, L)
+        z = gaussian(mu, _scale(raw, full)).rsample((n_samples,))  # (K, *batch, L)
         held = gaussian(mu.detach(), _scale(raw.detach(), full))
-        bound = (_evaluated(log_joint, z) - held.log_prob(z)).mean(0)  # (*batch)
+        values = _evaluated(log_joint, z)
+        if not values.requires_grad:
+            raise ValueError("log_joint does not pass gradients on to z; remove no_grad or detach")
+        bound = (values - held.log_prob(z)).mean(0)  # (*batch)
         mu.grad, raw.grad = torch.autograd.grad(-bound.sum(), [mu, raw])
         optimizer.step()
         schedule.step()
         history.append(bound.detach())
-    return Fit(gaussian(mu.detach(), _scale(raw.detach(), full)), torch.stack(history))
+    return VIResult(gaussian(mu.detach(), _scale(raw.detach(), full)), torch.stack(history))
 
 
 def _evaluated(log_joint: Callable, z: Tensor) -> Tensor:
     """log p(x, z), refused where it would turn into a wrong number without a word."""
     values = log_joint(z)
-    if values.shape != z.shape[:-1]:
+    if not isinstance(values, Tensor) or values.shape != z.shape[:-1]:
         raise ValueError(
-            f"log_joint must give one number a code, {tuple(z.shape[:-1])}; got {tuple(values.shape)}: "
+            f"log_joint must give one number a code, {tuple(z.shape[:-1])}; got {shown(values)}: "
             "sum over the last axis"
         )
     if not values.isfinite().all():
@@ -147,13 +181,12 @@ class BayesianMixture:
     μ_k ~ N(0, prior_scale² I) for each component, c_i uniform on the components, x_i ~ N(μ_{c_i}, scale² I).
     """
 
-    components: int
-    scale: float = 1.0
-    prior_scale: float = 5.0
+    components: Count
+    scale: Positive = 1.0
+    prior_scale: Positive = 5.0
 
     def __post_init__(self):
-        if self.components < 1 or not (self.scale > 0 and self.prior_scale > 0):
-            raise ValueError(f"need at least one component and scales above 0, got {self}")
+        check_fields(self)
 
 
 class MixtureQ(NamedTuple):
@@ -164,23 +197,23 @@ class MixtureQ(NamedTuple):
     resp: Tensor  # (N, components)
 
 
+@checked
 def cavi(
-    model: BayesianMixture, x: Tensor, start: Tensor, *, steps: int = 100, tolerance: float = 1e-10
+    model: BayesianMixture, x: Points, start, *, max_iter: Count = 100, tolerance: NonNegative = 1e-10
 ) -> tuple[MixtureQ, list[float]]:
-    """Maximize the ELBO over one factor at a time, each step exact (Blei et al. 2017, algorithm 2).
+    """Maximize the ELBO over one factor at a time, each update exact (Blei et al. 2017, algorithm 2).
 
     x : data (N, D); start : means to begin with (components, D)
-    tolerance : stop when a sweep raises the ELBO by less than this share of it
+    max_iter : sweeps at the most; tolerance : stop when a sweep raises the ELBO by less than this share of it
 
     Returns q and the ELBO after every sweep, which never falls. It is a local maximum: try several starts.
     """
-    x, start = _points(x), _points(start)
-    if start.shape != (model.components, x.shape[1]):
-        expected = (model.components, x.shape[1])
-        raise ValueError(f"start needs a mean for every component, {expected}; got {tuple(start.shape)}")
+    start = points(x.shape[1])("start", start)
+    if len(start) != model.components:
+        raise ValueError(f"start must be a mean for each of {model.components} components, got {len(start)}")
     mean, var = start, torch.full((model.components,), model.scale**2, dtype=x.dtype)
     bounds: list[float] = []
-    for _ in range(steps):
+    for _ in range(max_iter):
         resp = update_assignments(model, x, mean, var)
         mean, var = update_means(model, x, resp)
         bounds.append(mixture_elbo(model, x, MixtureQ(mean, var, resp)).value.item())
@@ -189,18 +222,21 @@ def cavi(
     return MixtureQ(mean, var, resp), bounds
 
 
-def update_assignments(model: BayesianMixture, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+@checked
+def update_assignments(model: BayesianMixture, x: Points, mean: Tensor, var: Tensor) -> Tensor:
     """resp_ik ∝ exp(E_q[log N(x_i; μ_k, scale² I)]), the best q(c_i) given q(μ): (N, components)."""
     return (-_expected_square(x, mean, var) / (2 * model.scale**2)).softmax(1)
 
 
-def update_means(model: BayesianMixture, x: Tensor, resp: Tensor) -> tuple[Tensor, Tensor]:
+@checked
+def update_means(model: BayesianMixture, x: Points, resp: Tensor) -> tuple[Tensor, Tensor]:
     """The best q(μ_k) given q(c): Bayes' rule for a Gaussian mean, each point counted resp_ik times."""
     var = 1 / (1 / model.prior_scale**2 + resp.sum(0) / model.scale**2)
     return var[:, None] * (resp.T @ x) / model.scale**2, var
 
 
-def mixture_elbo(model: BayesianMixture, x: Tensor, q: MixtureQ) -> JointELBO:
+@checked
+def mixture_elbo(model: BayesianMixture, x: Points, q: MixtureQ) -> JointELBO:
     """E_q[log p(x, c, μ)] + H(q) in closed form (Blei et al. 2017, §3)."""
     d, k, prior = x.shape[1], model.components, model.prior_scale**2
     log_prior = -d / 2 * log(2 * pi * prior) * k - (q.mean.square().sum() + d * q.var.sum()) / (2 * prior)
@@ -210,12 +246,12 @@ def mixture_elbo(model: BayesianMixture, x: Tensor, q: MixtureQ) -> JointELBO:
     return JointELBO(log_prior + (q.resp * log_lik).sum(), entropy)
 
 
-def mixture_log_evidence(model: BayesianMixture, x: Tensor) -> Tensor:
+@checked
+def mixture_log_evidence(model: BayesianMixture, x: Points) -> Tensor:
     """log p(x) = log Σ_c p(c) ∫ p(x | c, μ) p(μ) dμ over all assignments c; for a few points."""
-    x = _points(x)
     n, k = len(x), model.components
     if k**n > MOST_ASSIGNMENTS:
-        raise ValueError(f"{k}^{n} assignments are too many to enumerate; take fewer points")
+        raise ValueError(f"x has too many points, {n}: {k}^{n} assignments cannot be enumerated; take fewer")
     every = torch.cartesian_prod(*[torch.arange(k)] * n).view(-1, n)  # (k^n, n)
     member = torch.nn.functional.one_hot(every, k).to(x.dtype)  # (k^n, n, k)
     count, total = member.sum(1), torch.einsum("ank,nd->akd", member, x)
@@ -227,13 +263,5 @@ def mixture_log_evidence(model: BayesianMixture, x: Tensor) -> Tensor:
 
 
 def _expected_square(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    """E_q‖x_i − μ_k‖², (N, components)."""
-    return (x[:, None] - mean).square().sum(-1) + x.shape[1] * var
-
-
-def _points(x: Tensor) -> Tensor:
-    """Points (N, D) in float64."""
-    x = torch.as_tensor(x, dtype=torch.float64)
-    if x.ndim != 2 or not x.numel() or not x.isfinite().all():
-        raise ValueError(f"expected finite points of shape (N, D), got {tuple(x.shape)}")
-    return x
+    """E_q‖x_i − μ_k‖², (N, components), a component at a time."""
+    return torch.stack([(x - m).square().sum(1) for m in mean], 1) + x.shape[1] * var

@@ -4,11 +4,16 @@ Every step replaces a square of 2×2 pixels by four numbers through an orthonorm
 a rotation: lengths, and with them densities, are the same before and after.
 """
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from vae_lab.arguments import Natural, checked, instance, several
 
-def haar(x: Tensor, levels: int) -> list[Tensor]:
+
+@checked
+def haar(x: Tensor, levels: Natural) -> list[Tensor]:
     """Images (…, C, H, W) as [averages, coarsest details, …, finest details] (Haar 1910; Mallat 1989).
 
     levels : how often the averages are halved again. Averages are (…, C, H/2^levels, W/2^levels); the details
@@ -27,10 +32,15 @@ def haar(x: Tensor, levels: int) -> list[Tensor]:
     return [x, *details[::-1]]
 
 
-def unhaar(parts: list[Tensor]) -> Tensor:
+@checked
+def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
     """The images (…, C, H, W) of which `haar` gave these parts."""
+    if not parts:
+        raise ValueError("parts must be those that haar gave, at least the averages, got none")
     x = parts[0]
     for part in parts[1:]:
+        if part.shape[-4:] != (3, *x.shape[-3:]):
+            raise ValueError(f"parts must be those that haar gave, got {tuple(part.shape)} after {tuple(x.shape)}")
         across, down, diagonal = part.unbind(-4)
         rows = torch.stack(
             [
@@ -47,6 +57,6 @@ def require_divisible(shape: tuple[int, ...], levels: int) -> None:
     """Refuse images that cannot be halved so often."""
     if levels < 0 or len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
         raise ValueError(
-            f"images of shape {tuple(shape)} cannot be halved {levels} times; expected (…, C, H, W) with "
+            f"levels must be fewer: images of shape {tuple(shape)} cannot be halved {levels} times, for which they are (…, C, H, W) with "
             f"both sides divisible by {2 ** max(levels, 0)}"
         )

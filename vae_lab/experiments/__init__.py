@@ -11,15 +11,15 @@ A run that was stopped goes on where it was when it is started again.
 from dataclasses import asdict
 from pathlib import Path
 
-from vae_lab import records
-from vae_lab.devices import pick_device
-from vae_lab.experiments import sources
+from vae_lab.arguments import checked
+from vae_lab.devices import pick_device, process
+from vae_lab.experiments import recording, sources
 from vae_lab.experiments.faces import Faces
 from vae_lab.experiments.generation import Generation
 from vae_lab.experiments.gray import GrayAutoencoder
-from vae_lab.experiments.multi_rate import MultiRate
+from vae_lab.experiments.every_beta import MultiRate
 from vae_lab.experiments.rate_distortion import RateDistortion
-from vae_lab.experiments.single import Single
+from vae_lab.experiments.digits import Single
 
 __all__ = ["EXPERIMENTS", "NOT_RECORDED", "QUICK", "RECORDED", "ExperimentError", "run"]
 
@@ -119,6 +119,7 @@ class ExperimentError(ValueError):
     """An experiment that there is not; the message says which there are."""
 
 
+@checked
 def run(name: str, *, scale: str = "full", out: Path | str | None = None) -> Path:
     """Train and measure one experiment, write what came out, and return the folder it is in.
 
@@ -130,15 +131,14 @@ def run(name: str, *, scale: str = "full", out: Path | str | None = None) -> Pat
     """
     experiment = _scaled(name, scale)
     folder = Path(out or (RECORDED if scale == "full" else QUICK)) / name
-    records.require_writable(folder, scale)
+    recording.require_writable(folder, scale)
     dataset, device = sources.load(experiment.source, scale), pick_device()
-    record = _description(name, scale, experiment) | records.provenance(dataset, device)
-    found, files = experiment.carry_out(dataset.train.to(device), dataset.test, folder)
+    record = _description(name, scale, experiment) | recording.provenance(dataset, device)
+    found, files = experiment.run(dataset.train.to(device), dataset.test, folder)
     whole = dict(**record, **found)  # a name that both had would be an error
-    records.write(folder, files | {"metrics.json": records.as_json(whole)})  # where it is, all are
-    for checkpoint in folder.glob("checkpoint*.safetensors"):
-        checkpoint.unlink()
-    print(f"Wrote {folder}")
+    if process()[0] == 0:
+        recording.write(folder, files | {"metrics.json": recording.as_json(whole)})
+        print(f"Wrote {folder}")
     return folder
 
 

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from vae_lab import experiments
-from vae_lab.checkpoints import CheckpointError
 from vae_lab.experiments import EXPERIMENTS, QUICK, RECORDED, ExperimentError
-from vae_lab.mnist import DataError
+from vae_lab.data import DataError
 from vae_lab.records import RecordError
-from vae_lab.training import TrainingDiverged
+from vae_lab.training import BatchTooLarge, CheckpointError, TrainingDiverged
+
+FAILURES = (ExperimentError, RecordError, DataError, CheckpointError, TrainingDiverged, BatchTooLarge, OSError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in EXPERIMENTS if given.all else [given.name]:
             experiments.run(name, scale=given.scale, out=given.out)
-    except (ExperimentError, RecordError, DataError, CheckpointError, TrainingDiverged) as error:
+    except FAILURES as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

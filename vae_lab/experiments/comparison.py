@@ -90,10 +90,10 @@ def _inception(x: Tensor) -> Tensor | None:
 
 
 @torch.no_grad()
-def draw(model, n: int, *, seed: int, at_once: int = 250) -> Tensor:
+def draw(model, n: int, *, seed: int, chunk_size: int = 250) -> Tensor:
     """The means of p(x|z) for n draws of z from the model's own prior, (n, C, H, W) on the CPU."""
     device = next(model.parameters()).device
     with devices.same_random_numbers_after(device):
         torch.manual_seed(seed)
         z = model.prior().sample((n,))
-        return torch.cat([model.decode(part).mean.cpu() for part in z.split(at_once)])
+        return torch.cat([model.decode(part).mean.cpu() for part in z.split(chunk_size)])

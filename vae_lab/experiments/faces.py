@@ -8,12 +8,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
-from vae_lab.experiments import sources
-from vae_lab.experiments.figures import bound, seconds, sizes
-from vae_lab.experiments.whole import fit_whole
+from vae_lab.experiments import recording, sources
+from vae_lab.experiments.scalars import bound, seconds, sizes
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.information import active_units, kl_by_coordinate
 from vae_lab.likelihoods import Gaussian
 from vae_lab.models import VAE
@@ -56,14 +55,14 @@ class OfFaces:
 class Faces(OfFaces):
     """A VAE of color images whose noise has one learned scale."""
 
-    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+    def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and the files that show it."""
         test = test.to(train.pixels.device)
         seed_all(self.seed)
         model = build(self, train.shape).to(train.pixels.device)
         checkpoint = folder / "checkpoint.safetensors"
-        history = fit_whole(
-            model, train.mirrored(), schedule=self, seed=self.seed, test=test, checkpoint=checkpoint
+        history = fit_complete(
+            model, train.mirrored(), recipe=self, seed=self.seed, test=test, checkpoint=checkpoint
         )
         return _measure(model.eval(), train, test, self, history), _files(model, train, test, self)
 
@@ -87,9 +86,9 @@ def average_face(images: Images) -> Tensor:
 
 
 @torch.no_grad()
-def reconstructions(model, codes: Tensor, *, at_once: int = 250) -> Tensor:
+def reconstructions(model, codes: Tensor, *, chunk_size: int = 250) -> Tensor:
     """The means of p(x|z) at codes (N, L), here the means of q(z|x): (N, C, H, W) on the CPU."""
-    return torch.cat([model.decode(z).mean.cpu() for z in codes.split(at_once)])
+    return torch.cat([model.decode(z).mean.cpu() for z in codes.split(chunk_size)])
 
 
 def _measure(model: VAE, train: Images, test: Images, e: Faces, history: History) -> dict:
@@ -116,13 +115,13 @@ def _files(model: VAE, train: Images, test: Images, e: Faces) -> dict[str, bytes
     shown, columns = posteriors(model, test.first(SHOWN)).mean, 8
     mean, axes = principal_axes(posteriors(model, train).mean, AXES)
     architecture = {"shape": train.shape, "latents": e.latents, "width": e.width}
-    decoder = records.decoder_bytes(model.decoder, architecture)
-    small = {"decoder.safetensors": decoder} if len(decoder) <= records.LARGEST_DECODER else {}
-    samples = records.prior_means(model, SHOWN, seed=e.seed)
+    decoder = recording.decoder_bytes(model.decoder, architecture)
+    small = {"decoder.safetensors": decoder} if len(decoder) <= recording.LARGEST_DECODER else {}
+    samples = recording.prior_means(model, SHOWN, seed=e.seed)
     return {
-        "samples.jpg": records.color_sheet(samples, columns=columns),
-        "reconstructions.jpg": records.color_sheet(reconstructions(model, shown), columns=columns),
-        "codes.safetensors": records.codes_bytes(faces=shown, mean=mean, axes=axes),
+        "samples.jpg": recording.color_sheet(samples, columns=columns),
+        "reconstructions.jpg": recording.color_sheet(reconstructions(model, shown), columns=columns),
+        "codes.safetensors": recording.codes_bytes(faces=shown, mean=mean, axes=axes),
         **small,
     }
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 from torch.distributions import Distribution
 
-from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
-from vae_lab.experiments import sources
+from vae_lab.experiments import recording, sources
 from vae_lab.experiments.comparison import Comparison
-from vae_lab.experiments.figures import sizes
-from vae_lab.experiments.whole import fit_whole
+from vae_lab.experiments.scalars import sizes
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.likelihoods import Gaussian, WaveletGaussian
 from vae_lab.models import VAE
 from vae_lab.nets import conv_decoder, conv_encoder, conv_stages
@@ -30,7 +29,7 @@ class Generation:
 
     data, side : the images, as in `data.load`
     width : of the convolutional nets; learning_rate : the highest of the one-cycle schedule
-    components : of the mixture; rounds : steps of training for the second VAE
+    components : of the mixture; second_steps : steps of training for the second VAE
     drawn : how many samples of each model are judged
     judge_steps : of training for the classifier whose features are compared (`judge`)
     """
@@ -45,7 +44,7 @@ class Generation:
     batch_size: int = 32
     learning_rate: float = 2e-3
     components: int = 4
-    rounds: int = 1000
+    second_steps: int = 1000
     drawn: int = 2000
     judge_steps: int = 600
 
@@ -55,10 +54,10 @@ class Generation:
 
     def quick(self) -> "Generation":
         """The same in seconds."""
-        small = {"latents": 8, "components": 2, "rounds": 20, "drawn": 100, "judge_steps": 20}
+        small = {"latents": 8, "components": 2, "second_steps": 20, "drawn": 100, "judge_steps": 20}
         return replace(self, side=32, width=8, epochs=1, seeds=self.seeds[:1], **small)
 
-    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+    def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train each model, with a checkpoint in `folder`, and judge its samples: a table, and a sheet."""
         start, test = time.perf_counter(), test.to(train.pixels.device)
         compare = Comparison(train, test, drawn=self.drawn, steps=self.judge_steps)
@@ -80,7 +79,7 @@ class Generation:
             "nearest": compare.nearest(compare.held_out),
             "seconds": {"all": round(time.perf_counter() - start, 3)},
         }
-        return record, {"samples.jpg": records.color_sheet(torch.cat(drawings), columns=SHOWN)}
+        return record, {"samples.jpg": recording.color_sheet(torch.cat(drawings), columns=SHOWN)}
 
 
 def _trained(e: Generation, likelihood: str, train: Images, seed: int, folder: Path) -> VAE:
@@ -96,7 +95,7 @@ def _trained(e: Generation, likelihood: str, train: Images, seed: int, folder: P
     decoder = conv_decoder(e.latents, train.shape, width=e.width)
     vae = VAE(encoder, decoder, e.latents, noise[likelihood]()).to(train.pixels.device)
     checkpoint = folder / f"checkpoint-{list(noise).index(likelihood)}-{seed}.safetensors"
-    fit_whole(vae, train.mirrored(), schedule=e, seed=seed, checkpoint=checkpoint)
+    fit_complete(vae, train.mirrored(), recipe=e, seed=seed, checkpoint=checkpoint)
     return vae.eval()
 
 
@@ -105,5 +104,5 @@ def _priors(e: Generation, vae: VAE, q: Distribution, seed: int) -> dict:
     return {
         NORMAL: vae,
         MIXTURE: WithPrior(vae, fit_mixture(q, e.components, seed=seed)),
-        SECOND: WithPrior(vae, fit_second_stage(q, rounds=e.rounds, seed=seed)),
+        SECOND: WithPrior(vae, fit_second_stage(q, steps=e.second_steps, seed=seed)),
     }

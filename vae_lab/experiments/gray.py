@@ -5,13 +5,12 @@ from pathlib import Path
 
 import torch
 
-from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
-from vae_lab.experiments import sources
+from vae_lab.experiments import recording, sources
 from vae_lab.experiments.faces import SHOWN, OfFaces, average_face, pixel_error
-from vae_lab.experiments.figures import seconds, sizes
-from vae_lab.experiments.whole import fit_whole
+from vae_lab.experiments.scalars import seconds, sizes
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.models import Autoencoder
 from vae_lab.nets import Shape, conv_decoder, conv_encoder
 from vae_lab.objectives import squared_error
@@ -20,17 +19,17 @@ from vae_lab.objectives import squared_error
 class GrayAutoencoder(OfFaces):
     """An autoencoder of gray images that minimizes the squared error."""
 
-    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+    def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and a sheet of held-out ones."""
         train, test = sources.gray(train), sources.gray(test).to(train.pixels.device)
         seed_all(self.seed)
         model = build(self, train.shape).to(train.pixels.device)
         checkpoint = folder / "checkpoint.safetensors"
-        history = fit_whole(
+        history = fit_complete(
             model,
             train.mirrored(),
             squared_error,
-            schedule=self,
+            recipe=self,
             seed=self.seed,
             test=test,
             checkpoint=checkpoint,
@@ -60,4 +59,4 @@ def _measure(model: Autoencoder, train: Images, test: Images, history) -> tuple[
         ],
         "seconds": seconds(history, start),
     }
-    return found, {"reconstructions.png": records.sheet(copies[:SHOWN], columns=8)}
+    return found, {"reconstructions.png": recording.sheet(copies[:SHOWN], columns=8)}

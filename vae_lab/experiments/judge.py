@@ -6,8 +6,6 @@ to notice that a picture was blurred it has to look at what is fine. Distances i
 their own, which no other network shares.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,7 +22,7 @@ def turned_and_blurred(images: Images) -> Images:
     blurred = torch.cat([blur(part.float(), 2).round().byte() for part in images.pixels.split(500)])
     versions = [p.rot90(k, (2, 3)) for p in (images.pixels, blurred) for k in range(4)]
     labels = torch.arange(8, device=images.labels.device).repeat_interleave(len(images))
-    return replace(images, pixels=torch.cat(versions), labels=labels)
+    return Images(torch.cat(versions), labels, images.view)
 
 
 def blur(x: Tensor, factor: int) -> Tensor:

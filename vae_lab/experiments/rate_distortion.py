@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
+from vae_lab.experiments import recording
 from vae_lab.experiments.sources import DIGITS, Source
-from vae_lab.experiments.whole import fit_whole
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.information import active_units
 from vae_lab.metrics import Classifier, fit_classifier, frechet_distance, log_likelihood
 from vae_lab.models import VAE
@@ -54,7 +54,7 @@ class RateDistortion:
         small = {"epochs": 2, "samples": 5, "measured": 50, "drawn": 100, "judge_steps": 20}
         return replace(self, betas=ends, seeds=self.seeds[:2], **small)
 
-    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+    def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train each model, with a checkpoint in `folder`, and measure: what was found, and a sheet."""
         start, device = time.perf_counter(), train.pixels.device
         judge = fit_classifier(train, steps=self.judge_steps)
@@ -67,14 +67,14 @@ class RateDistortion:
                 row = {"beta": beta, "seed": seed} | _measure(self, model, binarized, seed)
                 found.append(row | {"frechet": frechet_distance(_drawn(self, model, judge, seed), seen)})
                 if seed == self.seeds[0]:
-                    drawings.append(records.prior_means(model, SHOWN, seed=seed))
+                    drawings.append(recording.prior_means(model, SHOWN, seed=seed))
         floor = judge.features(train.first(len(seen)).read())
         record = {
             "models": found,
             "judge": {"accuracy": _accuracy(judge, test.to(device)), "train": frechet_distance(floor, seen)},
             "seconds": {"all": round(time.perf_counter() - start, 3)},
         }
-        return record, {"samples.png": records.sheet(torch.cat(drawings), columns=SHOWN)}
+        return record, {"samples.png": recording.sheet(torch.cat(drawings), columns=SHOWN)}
 
 
 def _trained(e: RateDistortion, train: Images, beta: float, seed: int, folder: Path) -> VAE:
@@ -83,11 +83,11 @@ def _trained(e: RateDistortion, train: Images, beta: float, seed: int, folder: P
     encoder = mlp_encoder(train.shape, 2 * e.latents, hidden=e.hidden)
     decoder = mlp_decoder(e.latents, train.shape, hidden=e.hidden[::-1])
     model = VAE(encoder, decoder, e.latents).to(train.pixels.device)
-    fit_whole(
+    fit_complete(
         model,
         train,
         partial(beta_elbo, beta=beta),
-        schedule=e,
+        recipe=e,
         seed=seed,
         checkpoint=folder / f"checkpoint-{beta:g}-{seed}.safetensors",
     )
@@ -98,7 +98,7 @@ def _trained(e: RateDistortion, train: Images, beta: float, seed: int, folder: P
 def _measure(e: RateDistortion, model: VAE, test: Images, seed: int) -> dict:
     """Rate, distortion, their sum and what it bounds, in nats an image; and how many coordinates are used."""
     terms, part = evaluate(model, test, seed=seed), test.first(e.measured)
-    log_p = log_likelihood(model, part, samples=e.samples, seed=seed).cpu().double()
+    log_p = log_likelihood(model, part, n_samples=e.samples, seed=seed).cpu().double()
     return {
         "rate": terms.kl,
         "distortion": -terms.log_lik,
@@ -112,7 +112,7 @@ def _measure(e: RateDistortion, model: VAE, test: Images, seed: int) -> dict:
 def _drawn(e: RateDistortion, model: VAE, judge: Classifier, seed: int) -> Tensor:
     """The classifier's features of drawings from the prior, (drawn, F)."""
     device = next(model.parameters()).device
-    return judge.features(records.prior_means(model, e.drawn, seed=seed).to(device))
+    return judge.features(recording.prior_means(model, e.drawn, seed=seed).to(device))
 
 
 @torch.no_grad()

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from vae_lab import afhq, data
-from vae_lab.data import Images
-from vae_lab.mnist import DataError
+from vae_lab import data
+from vae_lab.data import DataError, Images, afhq
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a gray of the same brightness (ITU-R BT.601)
 
@@ -58,14 +57,14 @@ def gray(images: Images) -> Images:
     """Color images (N, 3, H, W) as gray ones (N, 1, H, W), by brightness."""
     weights = torch.tensor(LUMA, device=images.pixels.device).view(1, 3, 1, 1)
     parts = [(part * weights).sum(1, keepdim=True).round() for part in images.pixels.split(1000)]
-    return replace(images, pixels=torch.cat(parts).to(torch.uint8))
+    return Images(torch.cat(parts).to(torch.uint8), images.labels, images.view)
 
 
 def _on_disk(source: Source) -> bool:
     if source is DIGITS:
         return any((data.root() / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
     species = afhq.SPECIES if source.name == "afhq" else (source.name.removeprefix("afhq-"),)
-    return all(any((data.root() / "afhq" / "train" / kind).glob("*")) for kind in species)
+    return all(afhq.listed(data.root() / "afhq", ("train",), (kind,)) for kind in species)
 
 
 def _complete(dataset: data.Dataset) -> data.Dataset:

@@ -5,7 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vae_lab import devices, nets
-from vae_lab.data import Images
+from vae_lab.arguments import Count, Positive, Seed, checked, finite
+from vae_lab.data import ImagesLike
+
+BATCH = 128  # images a step
 
 
 class Classifier(nn.Module):
@@ -15,32 +18,42 @@ class Classifier(nn.Module):
         the last layer
     """
 
-    def __init__(self, shape: nets.Shape, classes: int, *, features: int = 32):
+    @checked
+    def __init__(self, shape: nets.Shape, classes: Count, *, features: Count = 32):
         super().__init__()
         self.body = nets.conv_encoder(shape, features, width=8)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(features, classes))
 
+    @checked
     def features(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) → features (B, F)."""
         return self.body(x)
 
+    @checked
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) → logits (B, classes)."""
         return self.head(self.features(x))
 
 
+@checked
 def fit_classifier(
-    images: Images, *, features: int = 32, steps: int = 400, learning_rate: float = 5e-3, seed: int = 0
+    images: ImagesLike,
+    *,
+    features: Count = 32,
+    steps: Count = 400,
+    learning_rate: Positive = 5e-3,
+    seed: Seed = 0,
 ) -> Classifier:
     """A `Classifier` that minimizes the cross-entropy of the labels, then frozen, in evaluation mode.
 
     steps : of Adam under a one-cycle rate, each on 128 images drawn at random
 
-    Leaves torch's random numbers as they were. Raises `ValueError` for images of fewer than two classes.
+    Leaves torch's random numbers as they were. Raises `ValueError` for images of fewer than two classes, and
+    `NotFiniteError` if training diverges.
     """
-    device, classes = images.pixels.device, int(images.labels.max()) + 1
-    if images.labels.unique().numel() < 2:
-        raise ValueError("every image has the same label; a classifier needs at least two to tell apart")
+    device, classes = images.device, int(images.labels.max()) + 1
+    if images.labels.unique().numel() < 2 or images.labels.min() < 0:
+        raise ValueError("images must have labels from 0 on, at least two of them to tell apart; see images.labels")
     generator = torch.Generator(device).manual_seed(seed)
     with devices.same_random_numbers_after(device):
         torch.manual_seed(seed)
@@ -48,9 +61,11 @@ def fit_classifier(
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
         for _ in range(steps):
-            index = torch.randint(len(images), (128,), generator=generator, device=device)
+            index = torch.randint(len(images), (BATCH,), generator=generator, device=device)
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(images.read(index, generator)), images.labels[index]).backward()
+            loss = F.cross_entropy(model(images.read(index, generator)), images.labels[index])
+            loss.backward()
             optimizer.step()
             schedule.step()
+    finite("the cross-entropy", loss.detach(), "try a learning rate ten times smaller")
     return model.eval().requires_grad_(False)

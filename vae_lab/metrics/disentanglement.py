@@ -1,9 +1,11 @@
 """Which coordinate of a code knows which factor of the image."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
+
+from vae_lab.arguments import Points, checked, whole
 
 
 class InformationGap(NamedTuple):
@@ -29,7 +31,10 @@ class InformationGap(NamedTuple):
         return self.gap.mean().item()
 
 
-def mutual_information_gap(codes: Tensor, factors: Tensor, *, bins: int = 20) -> InformationGap:
+@checked
+def mutual_information_gap(
+    codes: Points, factors: Points, *, bins: Annotated[int, whole(2)] = 20
+) -> InformationGap:
     """(I(z_(1); v) − I(z_(2); v)) / H(v), the best coordinate's lead at telling v (Chen et al. 2018, § 4).
 
     Each coordinate and each factor is cut into `bins` of equally many rows, and the mutual information is
@@ -45,28 +50,19 @@ def mutual_information_gap(codes: Tensor, factors: Tensor, *, bins: int = 20) ->
     Raises `ValueError` for codes and factors that do not match, are not finite, fewer rows than `bins`, or a
     factor that is constant.
     """
-    _require_comparable(codes, factors, bins)
-    z, v = ([_binned(column, bins) for column in columns.detach().cpu().T] for columns in (codes, factors))
+    if len(codes) != len(factors):
+        raise ValueError(f"codes and factors must be of the same images, got {len(codes)} and {len(factors)} rows")
+    if bins > len(codes):
+        raise ValueError(f"bins must be at most as many as rows, got {bins} for {len(codes)} rows")
+    z, v = ([_binned(column, bins) for column in columns.T] for columns in (codes.detach(), factors.detach()))
     counts = torch.stack([torch.bincount(i * bins + j, minlength=bins**2) for i in z for j in v])
     joint = counts.view(len(z), len(v), bins, bins) / counts[0].sum().double()  # (L, V, bin of z, bin of v)
     entropy = _entropy(joint[0].sum(-2))  # (V,)
     if (entropy == 0).any():
-        raise ValueError("a factor is the same in every row; leave it out")
+        constant = (entropy == 0).nonzero().flatten().tolist()
+        raise ValueError(f"factors must vary, but of columns {constant} all rows are the same; leave them out")
     information = _entropy(joint.sum(-1)) + entropy - _entropy(joint.flatten(2))
     return InformationGap(information.clamp(min=0), entropy)
-
-
-def _require_comparable(codes: Tensor, factors: Tensor, bins: int) -> None:
-    """Raise `ValueError` unless these are numbers of the same rows, and enough of them for the bins."""
-    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
-        raise ValueError(
-            f"expected codes (N, L) and factors (N, V) of the same N images, got {tuple(codes.shape)} and "
-            f"{tuple(factors.shape)}"
-        )
-    if not 2 <= bins <= len(codes):
-        raise ValueError(f"expected from 2 bins to as many as rows, got {bins=} for {len(codes)} rows")
-    if not (codes.isfinite().all() and factors.isfinite().all()):
-        raise ValueError("some codes or factors are not finite; look at the model before judging it")
 
 
 def _binned(column: Tensor, bins: int) -> Tensor:

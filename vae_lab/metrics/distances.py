@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-AT_ONCE = 1000  # rows compared with all others together
+from vae_lab.arguments import Count, Points, checked, finite
+
+CHUNK_SIZE = 1000  # rows compared with all others together
 
 
 class KernelDistance(NamedTuple):
@@ -15,7 +17,8 @@ class KernelDistance(NamedTuple):
     error: float  # of the value, over new features a and b: by the jackknife
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
+@checked
+def frechet_distance(a: Points, b: Points) -> float:
     """‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½) of Gaussians fitted to features a (N, F) and b (M, F).
 
     The squared Wasserstein-2 distance of the two Gaussians (Dowson & Landau 1982); over features of an
@@ -24,18 +27,20 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
     Raises `ValueError` for features that do not match, fewer than two rows, or numbers that are not finite.
     """
-    a, b = comparable(a, b, at_least=2)
+    require_comparable(a, b, least=2)
     # Σ = RᵀR, so the eigenvalues of Σ_a Σ_b are the squared singular values of R_a R_bᵀ: no matrix root.
     R_a, R_b = (
         torch.linalg.qr((rows - rows.mean(0)) / (len(rows) - 1) ** 0.5, mode="r").R for rows in (a, b)
     )
     overlap = torch.linalg.svdvals(R_a @ R_b.T).sum()
     spread = R_a.square().sum() + R_b.square().sum() - 2 * overlap
-    return max(0.0, ((a.mean(0) - b.mean(0)).square().sum() + spread).item())
+    distance = (a.mean(0) - b.mean(0)).square().sum() + spread
+    return finite("the distance", distance, "the features are too large").clamp(min=0).item()
 
 
+@checked
 @torch.no_grad()
-def kernel_distance(a: Tensor, b: Tensor, *, at_once: int = AT_ONCE) -> KernelDistance:
+def kernel_distance(a: Points, b: Points, *, chunk_size: Count = CHUNK_SIZE) -> KernelDistance:
     """mean k(a, a′) + mean k(b, b′) − 2 mean k(a, b) over all pairs of rows, none with itself.
 
     The kernel is k(x, y) = (xᵀy/F + 1)³. The three means estimate, without bias whatever N and M, the squared
@@ -44,41 +49,38 @@ def kernel_distance(a: Tensor, b: Tensor, *, at_once: int = AT_ONCE) -> KernelDi
     to save memory, estimates the same number: `subsample` does it.
 
     a : features (N, F); b : features (M, F) of the same layer
-    at_once : rows to compare with all others at a time; the result depends on it only by rounding
+    chunk_size : rows to compare with all others at a time; the result depends on it only by rounding
 
     The error is the jackknife's, which leaves each row out once; where both sets are alike it is too large.
 
     Raises `ValueError` for features that do not match, fewer than three rows, or numbers that are not finite.
     """
-    a, b = comparable(a, b, at_least=3)
-    aa = _kernel_sums(a, a, at_once) - (a.square().mean(1) + 1) ** 3  # (N,), without k(a, a) itself
-    bb = _kernel_sums(b, b, at_once) - (b.square().mean(1) + 1) ** 3  # (M,)
-    ab, ba = _kernel_sums(a, b, at_once), _kernel_sums(b, a, at_once)  # (N,), (M,)
+    require_comparable(a, b, least=3)
+    aa = _kernel_sums(a, a, chunk_size) - (a.square().mean(1) + 1) ** 3  # (N,), without k(a, a) itself
+    bb = _kernel_sums(b, b, chunk_size) - (b.square().mean(1) + 1) ** 3  # (M,)
+    ab, ba = _kernel_sums(a, b, chunk_size), _kernel_sums(b, a, chunk_size)  # (N,), (M,)
     n, m = len(a), len(b)
     whole = _mmd(aa.sum(), bb.sum(), ab.sum(), n, m)
     without_a = _mmd(aa.sum() - 2 * aa, bb.sum(), ab.sum() - ab, n - 1, m)  # (N,)
     without_b = _mmd(aa.sum(), bb.sum() - 2 * bb, ab.sum() - ba, n, m - 1)  # (M,)
     variance = sum((len(left) - 1) * left.var(correction=0) for left in (without_a, without_b))
-    return KernelDistance(whole.item(), variance.sqrt().item())
+    finite("the distance", torch.stack([whole, variance]), "the features are too large")
+    return KernelDistance(whole.item(), variance.clamp(min=0).sqrt().item())
 
 
-def comparable(a: Tensor, b: Tensor, *, at_least: int) -> tuple[Tensor, Tensor]:
-    """Features (N, F) and (M, F) in float64 on the CPU (MPS has none); refuses what cannot be compared."""
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < at_least:
+def require_comparable(a: Tensor, b: Tensor, *, least: int) -> None:
+    """Refuse features (N, F) and (M, F) that are not of the same F, or too few."""
+    if a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
         raise ValueError(
-            f"expected features (N, F) and (M, F), at least {at_least} rows each, got {tuple(a.shape)} and "
+            f"expected features (N, F) and (M, F), at least {least} rows each, got {tuple(a.shape)} and "
             f"{tuple(b.shape)}; take both from the same layer"
         )
-    a, b = (features.detach().cpu().double() for features in (a, b))
-    if not (a.isfinite().all() and b.isfinite().all()):
-        raise ValueError("some features are not finite; look at the images before judging them")
-    return a, b
 
 
-def _kernel_sums(rows: Tensor, others: Tensor, at_once: int) -> Tensor:
+def _kernel_sums(rows: Tensor, others: Tensor, chunk_size: int) -> Tensor:
     """Σ_j k(rows_i, others_j), one number a row."""
     width = rows.shape[1]
-    return torch.cat([((part @ others.T / width + 1) ** 3).sum(1) for part in rows.split(at_once)])
+    return torch.cat([((part @ others.T / width + 1) ** 3).sum(1) for part in rows.split(chunk_size)])
 
 
 def _mmd(aa: Tensor, bb: Tensor, ab: Tensor, n: int, m: int) -> Tensor:

@@ -5,8 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vae_lab.arguments import Count, Seed, checked, shown
 
-def bootstrap(function: Callable, a: Tensor, b: Tensor, *, rounds: int = 100, seed: int = 0) -> Tensor:
+
+@checked
+def bootstrap(
+    function: Callable, a: Tensor, b: Tensor, *, replicates: Count = 100, seed: Seed = 0
+) -> Tensor:
     """function(a*, b*) for sets drawn from a and b with replacement, each as large as its own (Efron 1979).
 
     Their standard deviation estimates the standard error of function(a, b). Their mean and quantiles are
@@ -17,15 +22,22 @@ def bootstrap(function: Callable, a: Tensor, b: Tensor, *, rounds: int = 100, se
 
     function : takes rows like a and rows like b, gives a number, or a tuple of numbers
     a, b : rows (N, …) and (M, …); both are drawn anew
-    rounds : how many sets to draw
+    replicates : how many sets to draw
 
-    Returns float64 of shape (rounds,), or (rounds, T) for tuples of T.
+    Returns float64 of shape (replicates,), or (replicates, T) for tuples of T.
     """
-    return _values(function, a, b, rounds, seed, lambda n, g: torch.randint(n, (n,), generator=g))
+    return _values(function, a, b, replicates, seed, lambda n, g: torch.randint(n, (n,), generator=g))
 
 
+@checked
 def subsample(
-    function: Callable, a: Tensor, b: Tensor, *, size: int | None = None, rounds: int = 100, seed: int = 0
+    function: Callable,
+    a: Tensor,
+    b: Tensor,
+    *,
+    size: Count | None = None,
+    replicates: Count = 100,
+    seed: Seed = 0,
 ) -> Tensor:
     """function(a*, b*) for sets drawn from a and b without replacement: no row is there twice.
 
@@ -38,21 +50,26 @@ def subsample(
     With a `size` it gives the curve of a biased distance over the number of images, or, of 1,000 rows, the
     subsets over which papers average the kernel distance.
 
-    Returns float64 of shape (rounds,), or (rounds, T) for tuples of T.
+    Returns float64 of shape (replicates,), or (replicates, T) for tuples of T.
     """
-    if size is not None and not 1 <= size <= min(len(a), len(b)):
-        raise ValueError(f"cannot draw {size} of {len(a)} and of {len(b)} rows without replacement")
+    if min(len(a), len(b)) < (size or 2):
+        raise ValueError(
+            f"size must be at most the rows of each set, got {size or 'half'} for {len(a)} and {len(b)} rows"
+        )
     return _values(
-        function, a, b, rounds, seed, lambda n, g: torch.randperm(n, generator=g)[: size or n // 2]
+        function, a, b, replicates, seed, lambda n, g: torch.randperm(n, generator=g)[: size or n // 2]
     )
 
 
-def _values(function: Callable, a: Tensor, b: Tensor, rounds: int, seed: int, draw: Callable) -> Tensor:
-    if rounds < 1:
-        raise ValueError(f"need at least one round, got {rounds=}")
+def _values(function: Callable, a: Tensor, b: Tensor, replicates: int, seed: int, draw: Callable) -> Tensor:
+    if not (a.ndim and b.ndim and len(a) and len(b)):
+        raise ValueError(f"a and b must be rows (N, …) and (M, …), at least one each, got {shown(a)} and {shown(b)}")
     generator = torch.Generator().manual_seed(seed)
     values = []
-    for _ in range(rounds):
+    for _ in range(replicates):
         i, j = (draw(len(rows), generator).to(rows.device) for rows in (a, b))
         values.append(function(a[i], b[j]))
-    return torch.tensor(values, dtype=torch.float64)
+    try:
+        return torch.tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"function must give a number, or a tuple of numbers, got {shown(values[0])}") from None

@@ -4,11 +4,17 @@ import errno
 import gzip
 import hashlib
 import os
-import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
+
+from vae_lab.arguments import checked, choice
+from vae_lab.data.pictures import DataError
+from vae_lab.files import replacing
+
+NAMES = ("mnist", "fashion-mnist")
 
 # MD5 of MNIST's unpacked files; those of the published .gz files come with torchvision.
 UNPACKED = {
@@ -23,11 +29,8 @@ UNPACKED = {
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-class DataError(RuntimeError):
-    """Data that is missing, damaged or cannot be fetched; the message says what to do."""
-
-
-def read(name: str, folder: Path) -> list[tuple[Tensor, Tensor]]:
+@checked
+def read(name: Annotated[str, choice(*NAMES)], folder: Path) -> list[tuple[Tensor, Tensor]]:
     """[(pixels, labels) to train on, (pixels, labels) to test on] of "mnist" or "fashion-mnist".
 
     Looks for torchvision's layout, `folder`/MNIST/raw/…, and fetches what is not there.
@@ -70,22 +73,21 @@ def _verified(path: Path, md5: str) -> bytes:
 
 
 def _download(path: Path, md5: str, source) -> None:
-    """Fetch into a folder aside and rename when whole, so that a broken download leaves nothing behind."""
+    """Fetch beside its place and rename when whole, so that a broken download leaves nothing behind."""
     from torchvision.datasets.utils import download_url
 
+    reasons = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as aside:
-            reasons = []
-            for mirror in source.mirrors:
-                try:
-                    download_url(mirror + path.name, aside, md5=md5)
-                    os.replace(Path(aside) / path.name, path)
-                    return
-                except (OSError, RuntimeError) as error:
-                    if getattr(error, "errno", None) in DISK:
-                        raise
-                    reasons.append(str(error))
+        for mirror in source.mirrors:
+            try:
+                with replacing(path) as part:
+                    download_url(mirror + path.name, part.parent, part.name, md5)
+                return
+            except (OSError, RuntimeError) as error:
+                if getattr(error, "errno", None) in DISK:
+                    raise
+                reasons.append(str(error))
     except OSError as error:
         raise DataError(
             f"cannot write to {path.parent} ({error.strerror}); make room there or point VAE_LAB_DATA "

@@ -9,13 +9,16 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from vae_lab.arguments import Count, Points, Seed, checked, whole
+
 SPECIES = ("cat", "dog", "wild")
 FACTORS = ("species", "fur", "stripes", "ears", "eyes", "iris", "tilt", "light", "background")
-AT_ONCE = 32  # faces drawn together, few enough to stay in the processor's cache
+CHUNK_SIZE = 32  # faces drawn together, few enough to stay in the processor's cache
 MIDDLE = 0.1  # how far the middle of the head is below that of the picture
 LEAN = 0.35  # the largest tilt, in radians
 
@@ -37,32 +40,31 @@ _BACKGROUND = (
 )
 
 
-def draw_factors(n: int, *, seed: int = 0) -> Tensor:
+@checked
+def draw_factors(n: Count, *, seed: Seed = 0) -> Tensor:
     """n draws of the factors, (n, 9), as in `FACTORS`: species 0, 1 or 2, the others uniform in [0, 1]."""
-    if n < 1:
-        raise ValueError(f"need at least one face, got n={n}")
     generator = torch.Generator().manual_seed(seed)
     factors = torch.rand(n, len(FACTORS), generator=generator)
     factors[:, 0] = torch.randint(len(SPECIES), (n,), generator=generator)
     return factors
 
 
-def draw(factors: Tensor, *, side: int = 64) -> Tensor:
+@checked
+def draw(factors: Points, *, side: Annotated[int, whole(8, 4096)] = 64) -> Tensor:
     """Faces of the given factors (N, 9), uint8 of shape (N, 3, side, side); the same factors, the same face.
 
-    Raises `ValueError` for factors that are none: a species that is not 0, 1 or 2, or another outside [0, 1].
+    Raises `ValueError` for a species that is not 0, 1 or 2, and for another factor outside [0, 1].
     """
-    if factors.ndim != 2 or factors.shape[1] != len(FACTORS):
+    if factors.shape[1] != len(FACTORS):
         raise ValueError(
-            f"expected factors of shape (N, {len(FACTORS)}), {', '.join(FACTORS)}, got {tuple(factors.shape)}"
+            f"factors must be of shape (N, {len(FACTORS)}), {', '.join(FACTORS)}, got {tuple(factors.shape)}"
         )
+    factors = factors.float()
     species, others = factors[:, 0], factors[:, 1:]
     if not (torch.isin(species, torch.arange(3.0)).all() and ((others >= 0) & (others <= 1)).all()):
-        raise ValueError("the first factor must be 0, 1 or 2 and the others in [0, 1]; use `draw_factors`")
-    if side < 8:
-        raise ValueError(f"a face needs at least 8 pixels a side, got {side}")
+        raise ValueError("factors must be 0, 1 or 2 in the first column and in [0, 1] elsewhere; use draw_factors")
     pixels = torch.empty(len(factors), 3, side, side, dtype=torch.uint8)
-    few = [(name, i) for k, name in enumerate(SPECIES) for i in (species == k).nonzero()[:, 0].split(AT_ONCE)]
+    few = [(name, i) for k, name in enumerate(SPECIES) for i in (species == k).nonzero()[:, 0].split(CHUNK_SIZE)]
     with _one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
         drawn = pool.map(lambda part: _Painter(others[part[1]].float(), part[0], side).face(), few)
         for (_, i), faces in zip(few, drawn, strict=True):

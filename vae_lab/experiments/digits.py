@@ -10,9 +10,10 @@ import torch
 from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
-from vae_lab.experiments.figures import bound, seconds, sizes
+from vae_lab.experiments import recording
+from vae_lab.experiments.scalars import bound, seconds, sizes
 from vae_lab.experiments.sources import DIGITS, Source
-from vae_lab.experiments.whole import fit_whole
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.metrics import log_likelihood
 from vae_lab.models import VAE
 from vae_lab.nets import Shape, conv_encoder, mlp_encoder
@@ -49,7 +50,7 @@ class Single:
         """The same in seconds."""
         return replace(self, epochs=2, samples=20, measured=100)
 
-    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+    def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and the files that show it."""
         test = test.binarized(torch.Generator().manual_seed(self.seed)).to(train.pixels.device)
         seed_all(self.seed)
@@ -78,10 +79,10 @@ def _architecture(experiment: Single, shape: Shape) -> dict:
 
 def _train(model: VAE, train: Images, test: Images, experiment: Single, checkpoint: Path) -> History:
     e = experiment
-    return fit_whole(
+    return fit_complete(
         model,
         train,
-        schedule=e,
+        recipe=e,
         seed=e.seed,
         test=test,
         checkpoint=checkpoint,
@@ -93,7 +94,7 @@ def _measure(model: VAE, test: Images, experiment: Single, history: History) -> 
     """Everything that the run found out, in nats an image."""
     start = time.perf_counter()
     terms, part = evaluate(model, test, seed=experiment.seed), test.first(experiment.measured)
-    log_p = log_likelihood(model, part, samples=experiment.samples, seed=experiment.seed).cpu().double()
+    log_p = log_likelihood(model, part, n_samples=experiment.samples, seed=experiment.seed).cpu().double()
     return {
         "parameters": sizes(model),
         "test": {"images": len(test)} | bound(terms),
@@ -112,7 +113,7 @@ def _measure(model: VAE, test: Images, experiment: Single, history: History) -> 
 def _files(model: VAE, experiment: Single) -> dict[str, bytes]:
     """A sheet of samples, and the decoder if it is small, by file name."""
     architecture = _architecture(experiment, model.encoder[0].shape)
-    samples = records.prior_means(model, 60, seed=experiment.seed)
-    decoder = records.decoder_bytes(model.decoder, architecture)
-    small = {"decoder.safetensors": decoder} if len(decoder) <= records.LARGEST_DECODER else {}
-    return {"samples.png": records.sheet(samples)} | small
+    samples = recording.prior_means(model, 60, seed=experiment.seed)
+    decoder = recording.decoder_bytes(model.decoder, architecture)
+    small = {"decoder.safetensors": decoder} if len(decoder) <= recording.LARGEST_DECODER else {}
+    return {"samples.png": recording.sheet(samples)} | small

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import torch
 
-from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
+from vae_lab.experiments import recording
 from vae_lab.experiments.sources import DIGITS, Source
-from vae_lab.experiments.whole import fit_whole
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.multirate import MultiRateVAE, multi_rate_elbo
 from vae_lab.nets import mlp_decoder, mlp_encoder
 from vae_lab.training import evaluate
@@ -42,7 +42,7 @@ class MultiRate:
         """The same in seconds."""
         return replace(self, seeds=self.seeds[:2], epochs=2)
 
-    def carry_out(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
+    def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train one for each seed, with a checkpoint in `folder`; what was found, and a sheet."""
         start, device = time.perf_counter(), train.pixels.device
         test = test.binarized(torch.Generator().manual_seed(0)).to(device)
@@ -53,9 +53,9 @@ class MultiRate:
                 terms = evaluate(model.at(beta), test, seed=seed)
                 found.append({"beta": beta, "seed": seed, "rate": terms.kl, "distortion": -terms.log_lik})
                 if seed == self.seeds[0]:
-                    drawings.append(records.prior_means(model.at(beta), SHOWN, seed=seed))
+                    drawings.append(recording.prior_means(model.at(beta), SHOWN, seed=seed))
         seconds = {"all": round(time.perf_counter() - start, 3)}
-        sheet = records.sheet(torch.cat(drawings), columns=SHOWN)
+        sheet = recording.sheet(torch.cat(drawings), columns=SHOWN)
         return {"models": found, "seconds": seconds}, {"samples.png": sheet}
 
 
@@ -65,11 +65,11 @@ def _trained(e: MultiRate, train: Images, seed: int, folder: Path) -> MultiRateV
     encoder = mlp_encoder(train.shape, 2 * e.latents, hidden=e.hidden)
     decoder = mlp_decoder(e.latents, train.shape, hidden=e.hidden[::-1])
     model = MultiRateVAE(encoder, decoder, e.latents, betas=(e.betas[0], e.betas[-1]))
-    fit_whole(
+    fit_complete(
         model.to(train.pixels.device),
         train,
         multi_rate_elbo,
-        schedule=e,
+        recipe=e,
         seed=seed,
         checkpoint=folder / f"checkpoint-{seed}.safetensors",
     )

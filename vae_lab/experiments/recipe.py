@@ -1,4 +1,4 @@
-"""Training for a record: to the last step, or not at all."""
+"""How experiments train: by a recipe, to the last step or not at all."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,7 +10,7 @@ from vae_lab.objectives import elbo
 from vae_lab.training import History, fit
 
 
-class Schedule(Protocol):
+class Recipe(Protocol):
     """What every experiment says about training; as in `training.fit`."""
 
     epochs: int
@@ -18,23 +18,22 @@ class Schedule(Protocol):
     learning_rate: float
 
 
-def fit_whole(
-    model: nn.Module, images: Images, objective: Callable = elbo, *, schedule: Schedule, **options
+def fit_complete(
+    model: nn.Module, images: Images, objective: Callable = elbo, *, recipe: Recipe, **options
 ) -> History:
-    """`training.fit` by the schedule of an experiment; where that returns early, `KeyboardInterrupt`.
+    """`training.fit` by the recipe of an experiment; where that returns early, `KeyboardInterrupt`.
 
     So nothing is measured on a model that was stopped, and its checkpoint stays for the next time.
     """
-    s = schedule
     history = fit(
         model,
         images,
         objective,
-        epochs=s.epochs,
-        batch_size=s.batch_size,
-        learning_rate=s.learning_rate,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
         **options,
     )
-    if len(history) < s.epochs * max(1, len(images) // s.batch_size):
+    if not history.complete:
         raise KeyboardInterrupt
     return history

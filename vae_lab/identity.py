@@ -1,0 +1,311 @@
+"""What a function or a model does, told by code, constants and numbers: equal descriptions, equal behavior.
+
+Names do not count, so an edited cell of a notebook is another function though it is called the same. What
+comes with Python or from an installed package is told by its name; everything else by what it holds: bytecode,
+defaults, closures, the globals it reads, attributes, the bytes of tensors. The weights of a described model do
+not count; its architecture does.
+"""
+
+import dis
+import functools
+import hashlib
+import inspect
+import logging
+import re
+import site
+import sys
+import sysconfig
+import types
+from collections import namedtuple
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vae_lab.files import raw_bytes
+
+OURS = str(Path(__file__).parent)
+PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice, PurePath, Enum)
+PLAIN += (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, np.generic, np.dtype)
+PLAIN += (re.Pattern, logging.Logger)
+CONTAINERS = (list, tuple, dict, set, frozenset)
+DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
+DESCRIPTORS += (type(namedtuple('_', 'field').field),)
+BOOKKEEPING = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+BOOKKEEPING |= {"_is_full_backward_hook", "_compiled_call_impl"}
+OF_CLASSES = {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__"}
+OF_CLASSES |= {"__static_attributes__", "__slots__", "__orig_bases__", "__parameters__", "__match_args__"}
+OF_CLASSES |= {"__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__hash__"}
+OF_CLASSES |= {"__qualname__", "__annotate_func__", "__annotations_cache__", "__conditional_annotations__"}
+
+
+class UnidentifiableError(TypeError):
+    """Something whose behavior cannot be told from what it holds; the message says what and where."""
+
+
+def describe(**things: Any) -> dict[str, str]:
+    """{where: what} for each thing, by the name it is given here; models among them come without weights.
+
+    Raises `UnidentifiableError` for generators, files, random-number generators and the like, whose state
+    neither shows nor can be brought back.
+    """
+    teller = _Teller()
+    for name, thing in things.items():
+        if isinstance(thing, nn.Module):
+            teller.pass_over_weights(name, thing)
+    for name, thing in things.items():
+        teller.tell(name, thing)
+    return teller.told
+
+
+def differences(there: dict[str, str], here: dict[str, str], *, most: int = 3) -> list[str]:
+    """"where: what there, what here" for what differs; readable values first."""
+    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    names.sort(key=lambda name: any("sha256" in side.get(name, "") for side in (there, here)))
+    found = []
+    for name in names[:most]:
+        a, b = (side.get(name, "nothing") for side in (there, here))
+        readable = len(a) + len(b) < 80 and "sha256" not in a + b
+        found.append(f"{name} {a} there, {b} here" if readable else f"not the same {name}")
+    return found + [f"and {len(names) - most} more"] * (len(names) > most)
+
+
+class _Teller:
+    """Walks through what things hold, each only once."""
+
+    def __init__(self):
+        self.told: dict[str, str] = {}
+        self.seen: dict[int, tuple[str, Any]] = {}  # id → (where, the thing itself, which keeps its id)
+
+    def pass_over_weights(self, name: str, model: nn.Module) -> None:
+        """What training changes is no part of what a model is: its parameters and what it saves."""
+        for key, weight in model.state_dict(keep_vars=True).items():
+            if isinstance(weight, Tensor):
+                self.seen.setdefault(id(weight), (f"{name}.{key}", weight))
+
+    def tell(self, where: str, thing: Any) -> None:
+        if isinstance(thing, PLAIN):
+            self.told[where] = f"{type(thing).__name__} {thing!r}" if isinstance(thing, Enum) else repr(thing)
+            return
+        if id(thing) in self.seen:
+            self.told[where] = f"as {self.seen[id(thing)][0]}"
+            return
+        self.seen[id(thing)] = (where, thing)
+        for kind, tell in KINDS.items():
+            if isinstance(thing, kind):
+                tell(self, where, thing)
+                return
+        self.tell_instance(where, thing)
+
+    def tell_tensor(self, where: str, x: Tensor) -> None:
+        about = f"{x.dtype} {tuple(x.shape)} {x.device.type}"
+        self.told[where] = f"{about} sha256 {hashlib.sha256(raw_bytes(x)).hexdigest()}"
+
+    def tell_array(self, where: str, x: np.ndarray) -> None:
+        if x.dtype == object:
+            self.tell(where, x.tolist())
+            return
+        digest = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
+        self.told[where] = f"{x.dtype} {x.shape} sha256 {digest}"
+
+    def tell_container(self, where: str, items: Any) -> None:
+        self.told[where] = f"{type(items).__name__} of {len(items)}"
+        if isinstance(items, dict):
+            for i, (key, value) in enumerate(items.items()):
+                plain = isinstance(key, str | int)
+                self.tell(f"{where}.{key if plain else i}", value if plain else (key, value))
+        else:
+            ordered = sorted(items, key=repr) if isinstance(items, set | frozenset) else items
+            for i, item in enumerate(ordered):
+                self.tell(f"{where}[{i}]", item)
+        if type(items) not in CONTAINERS and hasattr(items, "__dict__"):
+            self.tell_attributes(where, items)
+
+    def tell_partial(self, where: str, thing: functools.partial) -> None:
+        self.tell(where, thing.func)
+        for name, value in (("args", thing.args), ("keywords", thing.keywords)):
+            if value:
+                self.tell(f"{where}.{name}" if name == "args" else where + ".keywords", value)
+
+    def tell_function(self, where: str, function: types.FunctionType) -> None:
+        if getattr(function, "is_checked", False):
+            function = function.__wrapped__
+        if _is_installed(function.__code__.co_filename):
+            self.told[where] = f"{function.__module__}.{function.__qualname__}"
+            return
+        self.told[where] = f"code sha256 {_digest_of_code(function.__code__)}"
+        parameters = inspect.getfullargspec(function)
+        defaults = dict(zip(reversed(parameters.args), reversed(function.__defaults__ or ()), strict=False))
+        for name, value in {**defaults, **(function.__kwdefaults__ or {})}.items():
+            self.tell(f"{where}.{name}", value)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            try:
+                self.tell(f"{where}.{name}", cell.cell_contents)
+            except ValueError:  # empty, as of a function that is not defined yet
+                self.told[f"{where}.{name}"] = "nothing"
+        for name, value in _globals_read(function):
+            self.tell(f"{where}.{name}", value)
+        for name, value in vars(function).items():
+            if name != "__wrapped__":
+                self.tell(f"{where}.{name}", value)
+
+    def tell_method(self, where: str, method: types.MethodType) -> None:
+        self.tell(where, method.__func__)
+        self.tell(f"{where}.self", method.__self__)
+
+    def tell_builtin(self, where: str, function: Any) -> None:
+        owner = getattr(function, "__self__", None)
+        self.told[where] = f"{getattr(function, '__module__', None)}.{function.__qualname__}"
+        if owner is not None and not isinstance(owner, types.ModuleType | type):
+            self.tell(f"{where}.self", owner)
+
+    def tell_wrapped(self, where: str, thing: Any) -> None:
+        """A cached function, a static or class method, a property: what they wrap."""
+        self.told[where] = type(thing).__name__
+        for name in ("__wrapped__", "__func__", "fget", "fset", "func"):
+            if callable(inner := getattr(thing, name, None)):
+                self.tell(f"{where}.{name.strip('_')}", inner)
+
+    def tell_module_file(self, where: str, module: types.ModuleType) -> None:
+        self.told[where] = f"module {module.__name__}"
+
+    def tell_class(self, where: str, kind: type) -> None:
+        if _is_installed_class(kind):
+            self.told[where] = f"{kind.__module__}.{kind.__qualname__}"
+            return
+        self.told[where] = f"class of {', '.join(base.__name__ for base in kind.__bases__)}"
+        for base in kind.__bases__:
+            if not _is_installed_class(base):
+                self.tell(f"{where}.{base.__name__}", base)
+        for name, value in vars(kind).items():
+            if name not in OF_CLASSES and not isinstance(value, DESCRIPTORS):
+                self.tell(f"{where}.{name}", value)
+
+    def tell_model(self, where: str, model: nn.Module) -> None:
+        self.tell(f"{where}.class", type(model))
+        self.told[where] = type(model).__name__
+        for name, value in vars(model).items():
+            if "_hooks" in name:
+                for i, hook in enumerate(value.values()):
+                    self.tell(f"{where}.{name}[{i}]", hook)
+            elif name not in BOOKKEEPING:
+                self.tell(f"{where}.{name}", value)
+        for name, weight in [*model._parameters.items(), *model._buffers.items()]:
+            if weight is not None:
+                self.tell(f"{where}.{name}", weight)
+                self.told[f"{where}.{name}"] += f" {tuple(weight.shape)} {weight.dtype}"
+                self.told[f"{where}.{name}"] += ", frozen" * (name in model._parameters and not weight.requires_grad)
+        for name, part in model._modules.items():
+            self.tell(f"{where}.{name}", part)
+
+    def tell_instance(self, where: str, thing: Any) -> None:
+        kind = type(thing)
+        if any(map(_hides_state, kind.__mro__)):
+            raise UnidentifiableError(
+                f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, whose state "
+                "cannot be told, nor brought back"
+            )
+        self.tell(f"{where}.class", kind)
+        self.told.setdefault(where, kind.__name__)
+        self.tell_attributes(where, thing)
+
+    def tell_attributes(self, where: str, thing: Any) -> None:
+        slots = [name for base in type(thing).__mro__ for name in _slots(base) if hasattr(thing, name)]
+        held = {**getattr(thing, "__dict__", {}), **{name: getattr(thing, name) for name in slots}}
+        for name, value in held.items():
+            self.tell(f"{where}.{name}", value)
+
+
+KINDS = {
+    Tensor: _Teller.tell_tensor,
+    np.ndarray: _Teller.tell_array,
+    nn.Module: _Teller.tell_model,
+    CONTAINERS: _Teller.tell_container,
+    functools.partial: _Teller.tell_partial,
+    types.FunctionType: _Teller.tell_function,
+    types.MethodType: _Teller.tell_method,
+    (types.BuiltinFunctionType, types.MethodDescriptorType, np.ufunc): _Teller.tell_builtin,
+    (functools._lru_cache_wrapper, staticmethod, classmethod, property, functools.cached_property): (
+        _Teller.tell_wrapped
+    ),
+    types.ModuleType: _Teller.tell_module_file,
+    type: _Teller.tell_class,
+}
+
+
+def _digest_of_code(code: types.CodeType) -> str:
+    """SHA-256 of what the code does: instructions, constants and names, but no line numbers."""
+    found = hashlib.sha256(code.co_code)
+    arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    found.update(repr((arguments, code.co_names, code.co_varnames, code.co_freevars)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found.update(_digest_of_code(constant).encode())
+        else:
+            ordered = sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
+            found.update(repr((type(constant).__name__, ordered)).encode())
+    return found.hexdigest()
+
+
+def _globals_read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """(name, value) of the globals that the code reads; of a module, of its attributes that it reads."""
+    names: dict[str, set[str]] = {}
+    for code in _codes(function.__code__):
+        steps = list(dis.get_instructions(code))
+        for step, then in zip(steps, [*steps[1:], None], strict=True):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                attribute = then and then.opname in ("LOAD_ATTR", "LOAD_METHOD") and then.argval
+                names.setdefault(step.argval, set()).add(attribute or "")
+    for name, attributes in sorted(names.items()):
+        value = function.__globals__.get(name, inspect.Parameter.empty)
+        if isinstance(value, types.ModuleType) and not _is_installed(getattr(value, "__file__", None) or ""):
+            for attribute in sorted(filter(None, attributes)):
+                yield f"{name}.{attribute}", getattr(value, attribute, None)
+        elif value is not inspect.Parameter.empty:
+            yield name, value
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+@functools.cache
+def _installed_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    folders = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
+    return tuple({str(Path(folder)) for folder in [*folders, *users]})
+
+
+def _is_installed(file: str) -> bool:
+    """Whether code comes with Python or from an installed package, this one apart."""
+    return file.startswith(("<frozen", *_installed_folders())) and not file.startswith(OURS)
+
+
+def _is_installed_class(kind: type) -> bool:
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    return kind.__module__ != "__main__" and (file is None or _is_installed(file))
+
+
+def _hides_state(kind: type) -> bool:
+    """Whether instances hold what no attribute shows, as those of types made in C do: by their size."""
+    if kind is object:
+        return False
+    added, slots = kind.__basicsize__ - kind.__base__.__basicsize__, vars(kind).get("__slots__", ())
+    slots = 1 if isinstance(slots, str) else len(slots)
+    has_attributes = slots > 0 or hasattr(kind, "__dict__") and kind.__dictoffset__ != 0
+    return added > 8 * (slots + 2) or (added > 0 and not has_attributes)
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = vars(kind).get("__slots__", ())
+    return tuple(name for name in ((slots,) if isinstance(slots, str) else slots) if not name.startswith("__"))
