@@ -7,9 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_lab import afhq, caches
-from vae_lab.data import load
-from vae_lab.data import DataError
+from vae_lab import files
+from vae_lab.data import DataError, afhq, cache, load
 
 
 def save(path, color, size=(40, 30), noise=0):
@@ -24,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     """Ten cats, three dogs and two wild animals, of one color each; no part to test on, nothing at home."""
     for home in ("HOME", "USERPROFILE"):  # the second on Windows
         monkeypatch.setenv(home, str(tmp_path / "home"))
-    caches._say.cache_clear()
+    cache._say.cache_clear()
     for species, count, color in (("cat", 10, 100), ("dog", 3, 150), ("wild", 2, 200)):
         for i in range(count):
             save(tmp_path / "afhq" / "train" / species / f"{species}_{i:02}.png", color + i, noise=20)
@@ -97,14 +96,14 @@ def test_broken_pictures_are_named_and_left_out_only_when_asked(folder, capsys):
     assert "Left out 2 of 9" in told and "cat_05.png" in told
     for path in (folder / "afhq/train/dog").iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="none of 2 pictures can be read"):
         afhq.read("afhq-dog", folder, side=8, skip_broken=True)
 
 
 def test_an_empty_folder_says_what_to_put_there(tmp_path):
     with pytest.raises(DataError, match=r"no pictures in .*afhq.train.wild.*toy-faces"):
         afhq.read("afhq-wild", tmp_path)
-    with pytest.raises(ValueError, match="8 pixels"):
+    with pytest.raises(ValueError, match="side must be a whole number from 8 to 1024, got 3"):
         afhq.read("afhq", tmp_path, side=3)
 
 
@@ -144,7 +143,7 @@ def test_a_disk_that_cannot_keep_the_cache_stops_nothing(folder, tmp_path, monke
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(caches.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     assert len(afhq.read("afhq-cat", folder, side=8)[0][0]) == 9
     told = capsys.readouterr().out
     assert (
@@ -168,3 +167,29 @@ def test_load_leaves_out_broken_pictures_when_asked(folder):
     with pytest.raises(DataError, match=r"1 of 9 pictures .*cat_05\.png"):
         load("afhq-cat", side=8, folder=folder)
     assert len(load("afhq-cat", side=8, folder=folder, skip_broken=True).train) == 8
+
+
+def test_hidden_files_and_other_formats(folder):
+    """A Mac's hidden companions are no pictures; what Pillow reads is one, whatever its ending."""
+    (folder / "afhq/train/dog/._dog_00.png").write_bytes(b"of a Mac")
+    for ending in ("webp", "bmp", "tiff", "GIF"):
+        save(folder / "afhq/train/dog" / f"more.{ending}", 60)
+    (pixels, _), (test, _) = afhq.read("afhq-dog", folder, side=8)
+    assert len(pixels) + len(test) == 7
+
+
+def test_a_picture_is_turned_as_a_viewer_does(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    above = np.zeros((8, 8, 3), np.uint8)
+    above[:4] = 200
+    Image.fromarray(np.rot90(above)).save(folder / "afhq/train/wild/a.jpg", exif=exif, quality=100)
+    (_, _), (test, _) = afhq.read("afhq-wild", folder, side=8)
+    assert test[0, :, :3].min() > 150 and test[0, :, 5:].max() < 50
+
+
+def test_a_single_picture_cannot_be_split(folder):
+    for path in sorted((folder / "afhq/train/wild").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="wild_00.png is the only picture; put at least two there"):
+        afhq.read("afhq-wild", folder)

@@ -6,6 +6,7 @@ import pickle
 import re
 from importlib import import_module
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vae_lab import downloads
 from vae_lab.data import Images
 from vae_lab.metrics import InceptionUnavailable, fid, fid_by_command, inception_features, write_images
 from vae_lab.data.toy_faces import draw, draw_factors
@@ -154,13 +154,14 @@ def test_files_hold_the_pixels(tmp_path):
 
 
 def test_without_weights_and_network_it_says_what_to_do(tmp_path, monkeypatch):
-    def offline(*_):
-        raise downloads.DataError("no network here")
+    def offline(*_, **__):
+        raise URLError("no network here")
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(downloads, "download", offline)
-    folder = re.escape(str(tmp_path / "hub" / "checkpoints"))
-    for ask in (lambda: fid(faces(2), faces(2)), lambda: fid_by_command("a", "b")):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    folder = re.escape(str(tmp_path / "torch" / "hub" / "checkpoints"))
+    a, b = (write_images(faces(2, seed=seed), tmp_path / str(seed)) for seed in (0, 1))
+    for ask in (lambda: fid(faces(2), faces(2)), lambda: fid_by_command(a, b)):
         with pytest.raises(InceptionUnavailable, match=rf"not in {folder} .*https://.*{NAME}"):
             ask()
 
@@ -171,10 +172,11 @@ def test_without_pytorch_fid_it_says_what_to_install(monkeypatch):
         fid(faces(2), faces(2))
 
 
-def test_other_weights_are_refused(weights, monkeypatch):
+def test_other_weights_are_refused(weights, monkeypatch, tmp_path):
     """What they give would not be FID."""
     monkeypatch.setattr(inception, "SHA256", "6726825d" + "0" * 56)
-    for ask in (lambda: fid(faces(2), faces(2)), lambda: fid_by_command("a", "b")):
+    folder = write_images(faces(2), tmp_path / "a")
+    for ask in (lambda: fid(faces(2), faces(2)), lambda: fid_by_command(folder, folder)):
         with pytest.raises(InceptionUnavailable, match="SHA-256 is not that of FID's"):
             ask()
 
@@ -212,14 +214,39 @@ def test_nothing_but_tensors_is_unpickled(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("x", "options", "says"),
     [
-        (torch.zeros(3, 2, 8, 8), {}, "1 or 3 channels, got 2"),
-        (torch.full((3, 3, 8, 8), 2.0), {}, r"pixels in \[0, 1\]"),
-        (torch.zeros(3, 3, 8, 8), {"dims": 100}, "dims=100"),
-        (torch.zeros(3, 3, 8, 8), {"chunk_size": 0}, "chunk_size=0"),
+        (torch.zeros(3, 2, 8, 8), {}, r"real must be .* C = 1 or 3, got shape \(3, 2, 8, 8\)"),
+        (torch.full((3, 3, 8, 8), 2.0), {}, r"real must be in \[0, 1\], got 2 … 2"),
+        (torch.zeros(3, 3, 8, 8), {"dims": 100}, "dims must be one of 64, 192, 768, 2048, got 100"),
+        (torch.zeros(3, 3, 8, 8), {"chunk_size": 0}, "chunk_size must be a whole number of at least 1, got 0"),
         (torch.zeros(1, 3, 8, 8), {}, "at least 2 rows"),
     ],
-    ids=["channels", "range", "dims", "at once", "one picture"],
+    ids=["channels", "range", "dims", "chunks", "one picture"],
 )
 def test_what_cannot_be_judged_is_refused(means, x, options, says):
     with pytest.raises(ValueError, match=says):
         fid(x, x, **options)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ([], "real must hold two pictures or more, but .* holds 0"),
+        ([8], "holds 1"),
+        ([8, 8, 9], "one size, but 0.png has 8×8 pixels and 2.png 9×9; resize them"),
+        ([8, None], "cannot be read as one; take it out"),
+        (None, "real must be a folder of pictures, but .* is none"),
+    ],
+)
+def test_folders_that_the_command_cannot_read_are_refused_before_it_starts(tmp_path, sizes, says, monkeypatch):
+    monkeypatch.setattr(inception.subprocess, "run", lambda *_, **__: pytest.fail("it was started"))
+    folder = tmp_path / "a"
+    if sizes is not None:
+        folder.mkdir()
+    for i, side in enumerate(sizes or []):
+        if side is None:
+            (folder / f"{i}.png").write_text("no picture")
+        else:
+            Image.new("RGB", (side, side)).save(folder / f"{i}.png")
+    with pytest.raises(ValueError, match=says) as caught:
+        fid_by_command(folder, folder)
+    assert "\n" not in str(caught.value)

@@ -193,7 +193,7 @@ def test_it_takes_what_a_model_gives():
 
 
 def test_what_it_refuses():
-    with pytest.raises(ValueError, match=r"codes of shape \(K, 2\)"):
+    with pytest.raises(ValueError, match=r"points of shape \(K, 2\)"):
         information.log_aggregate(few(), torch.zeros(4, 3))
     with pytest.raises(ValueError, match="at least one draw"):
         information.surgery(few(), standard(2), n_samples=0)

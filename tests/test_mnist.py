@@ -35,7 +35,7 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def no_network(url, root, md5):
+def no_network(url, root, name, md5):
     raise urllib.error.URLError("Name or service not known")
 
 
@@ -115,8 +115,8 @@ def test_without_network_the_way_out_is_named(raw):
 
 
 def test_a_download_is_kept(raw, monkeypatch):
-    def download(url, root, md5):
-        put(raw.__class__(root), {url.rsplit("/")[-1]: PACKED[url.rsplit("/")[-1]]})
+    def download(url, root, name, md5):
+        put(root, {name: PACKED[url.rsplit("/")[-1]]})
 
     serve(monkeypatch, download)
     assert_is_ours(data.load("mnist"))
@@ -128,10 +128,10 @@ def test_a_download_is_kept(raw, monkeypatch):
 def test_the_next_mirror_is_tried(raw, monkeypatch):
     first, *_ = published.MNIST.mirrors
 
-    def download(url, root, md5):
+    def download(url, root, name, md5):
         if url.startswith(first):
             raise RuntimeError("File not found or corrupted.")
-        put(raw.__class__(root), {url.rsplit("/")[-1]: PACKED[url.rsplit("/")[-1]]})
+        put(root, {name: PACKED[url.rsplit("/")[-1]]})
 
     serve(monkeypatch, download)
     assert_is_ours(data.load("mnist"))
@@ -141,8 +141,8 @@ def test_the_next_mirror_is_tried(raw, monkeypatch):
     "failure", [RuntimeError("corrupt"), KeyboardInterrupt(), ConnectionResetError("reset")]
 )
 def test_a_broken_download_leaves_nothing(raw, monkeypatch, failure):
-    def download(url, root, md5):
-        put(raw.__class__(root), {url.rsplit("/")[-1]: b"half a fi"})
+    def download(url, root, name, md5):
+        put(root, {name: b"half a fi"})
         raise failure
 
     serve(monkeypatch, download)
@@ -152,8 +152,8 @@ def test_a_broken_download_leaves_nothing(raw, monkeypatch, failure):
 
 
 def test_a_full_disk_is_not_blamed_on_the_network(raw, monkeypatch):
-    def download(url, root, md5):
-        put(raw.__class__(root), {"half": b"half a fi"})
+    def download(url, root, name, md5):
+        put(root, {name: b"half a fi"})
         raise OSError(errno.ENOSPC, "No space left on device")
 
     serve(monkeypatch, download)

@@ -235,7 +235,7 @@ def test_beta_weighs_the_kl(beta):
 
 @pytest.mark.parametrize("beta", [-0.1, float("nan")])
 def test_a_negative_beta_is_refused(beta):
-    with pytest.raises(ValueError, match=f"beta must be a finite number of at least 0, got {beta}"):
+    with pytest.raises(ValueError, match=f"beta must be a finite number.*, got {beta}"):
         beta_elbo(small_vae(1), torch.rand(2, 6).double(), beta)
 
 

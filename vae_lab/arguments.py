@@ -355,11 +355,11 @@ def shown(value: Any) -> str:
     return _kind(value)
 
 
-def digits(value: float, limit: float) -> str:
-    """A number in three digits, or in as many as tell it from a limit that it is beyond."""
+def digits(value: float, *limits: float) -> str:
+    """A number in three digits, or in as many as tell it from limits that it is beyond."""
     for count in range(3, 18):
         written = f"{value:.{count}g}"
-        if float(written) != limit or value == limit:
+        if value in limits or float(written) not in limits:
             return written
     return repr(value)
 
@@ -427,7 +427,7 @@ def unit_interval(name: str, x: Tensor) -> Tensor:
     if x.numel() and not x.is_meta and (x.device.type == "cpu" or not torch.is_grad_enabled()):
         low, high = x.aminmax()
         if not (low >= 0 and high <= 1):  # written so that NaN is refused too
-            found = f"{digits(low.item(), 0)} … {digits(high.item(), 1)}"
+            found = f"{digits(low.item(), 0, 1)} … {digits(high.item(), 0, 1)}"
             raise ValueError(f"{name} must be pixels in [0, 1], got {found}; rescale them")
     return x
 

@@ -67,6 +67,8 @@ def _download(store: Path) -> Path:
         except Exception as error:  # requests', kagglesdk's, kagglehub's own; among them OSErrors of the network
             if isinstance(error, OSError) and error.errno and not hasattr(error, "request"):
                 raise
+            if not isinstance(error, OSError):  # what has arrived is of no use
+                shutil.rmtree(store, ignore_errors=True)
             raise DataError(f"Kaggle gives no pictures ({one_line(error)}); try again. {BY_HAND}") from error
 
 

@@ -43,17 +43,19 @@ def read(
 
     if channels == 2:
         raise ValueError("channels must be 1 for gray or 3 for color, got 2")
-    picture, name = _opened(source)
+    opened, name = _opened(source)
     try:
-        picture = _as_seen(picture)
+        picture = _as_seen(opened)
         if channels is not None:
             picture = picture.convert("L" if channels == 1 else "RGB")
-        picture = _middle(picture, side) if side else picture
+        pixels = torch.from_numpy(np.array(_middle(picture, side) if side else picture))
     except DataError as error:
         raise DataError(f"{name} {error}") from None
     except Exception as error:  # Pillow raises what its many readers raise
         raise DataError(f"{name} cannot be read as a picture ({one_line(error)})") from error
-    pixels = torch.from_numpy(np.array(picture))
+    finally:
+        if opened is not source:
+            opened.close()
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 

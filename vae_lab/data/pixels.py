@@ -9,6 +9,7 @@ from vae_lab.arguments import digits, shown, tensor
 from vae_lab.data import pictures
 
 COLORS = (1, 3)  # channels of images that nobody need be asked about
+WIDE = 8  # pixels from which (H, W, 3) may be one picture in color
 
 
 def as_pixels(name: str, value: Any, *, channels: str | None = None) -> Tensor:
@@ -19,7 +20,7 @@ def as_pixels(name: str, value: Any, *, channels: str | None = None) -> Tensor:
         raise ValueError(f"{name} must be several images, got one picture; write [picture]")
     if isinstance(value, list | tuple) and any(map(_is_picture, value)):
         return _of_pictures(name, value)
-    x = tensor(name, value)
+    x = tensor(name, value).detach()
     if x.is_complex():
         raise TypeError(f"{name} must be real numbers, got {x.dtype}")
     x = _channels_first(name, x, channels)
@@ -83,7 +84,7 @@ def _channels_first(name: str, x: Tensor, channels: str | None) -> Tensor:
             f"{name} must be at least one image, of shape (N, H, W) or (N, C, H, W), got shape {shape}{rows}"
         )
     if x.ndim == 3:
-        if channels is None and shape[2] in (1, 3, 4):
+        if channels is None and shape[2] in (1, 3, 4) and shape[1] >= WIDE:
             raise ValueError(
                 f"{name} of shape {shape} may be {shape[0]} gray images or one in color; write {name}[:, None] "
                 f'for the first, {name}[None] and channels="last" for the second'
@@ -129,7 +130,7 @@ def _of_floats(name: str, x: Tensor) -> Tensor:
     if low < 0 or high > 1:
         outside = int(((x < 0) | (x > 1)).sum())
         raise ValueError(
-            f"{name} must be in [0, 1], got {digits(low, 0)} … {digits(high, 1)}, {outside:,} of {x.numel():,} "
+            f"{name} must be in [0, 1], got {digits(low, 0, 1)} … {digits(high, 0, 1)}, {outside:,} of {x.numel():,} "
             f"numbers outside; {_meant(low, high)}"
         )
     if 0 < high < 1.5 / 255:
