@@ -12,16 +12,17 @@ from pathlib import Path
 import torch
 from tiny import gray, new_vae
 
+from vae_lab import files
 from vae_lab.training import checkpoint as checkpoints
 from vae_lab.training import fit
 
 
 def train(folder: Path) -> None:
     os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-    checkpoints.EVERY = 0.0  # at every look
+    checkpoints.SAVE_EVERY = 0.0
     model, images, test = new_vae(hidden=(64,)), gray(200).dynamic(), gray(40, seed=1).dynamic()
     fit(model, images, epochs=60, batch_size=8, test=test, seed=3, checkpoint=folder / "run")
-    print("ended with", checkpoints.fingerprint(model.state_dict()))
+    print("ended with", files.digest(model.state_dict()))
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def test_grid_has_the_moments_of_the_posterior():
     assert_close(covariance, posterior.covariance_matrix, atol=1e-6, rtol=0)
 
 
-def test_grid_takes_several_images_chunk_size():
+def test_grid_takes_several_images_at_once():
     (one, first, _), (other, second, _) = linear_gaussian(2), linear_gaussian(2)
     found = grid_posterior(lambda z: torch.stack([one(z), other(z)], 1), 2, half_width=6.0, like=DOUBLE)
     assert_close(found.log_evidence, torch.stack([first, second]), atol=1e-6, rtol=0)

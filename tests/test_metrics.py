@@ -112,7 +112,7 @@ def test_one_sample_is_the_elbo_on_average():
 
 
 @pytest.mark.parametrize(("samples", "n"), [(1, 150), (7, 150), (999, 3), (2500, 3)])
-def test_how_many_codes_are_decoded_chunk_size_changes_only_rounding(samples, n):
+def test_how_many_codes_are_decoded_at_once_changes_only_rounding(samples, n):
     model, images = bernoulli_vae(2), black_and_white(n)
     whole = log_likelihood(model, images, n_samples=samples)
     for chunk_size in (1, 333):

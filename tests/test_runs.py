@@ -1,15 +1,18 @@
 import math
 import re
 import signal
+import sys
 import threading
+from functools import partial
 from typing import NamedTuple
 
 import pytest
 import torch
-from tiny import QUICK, Level, gray, new_autoencoder, new_vae, same_but_for_time, weights
+from tiny import QUICK, Level, at_step, gray, new_autoencoder, new_vae, same_but_for_time, weights
 from torch import nn
 
 from vae_lab.training import checkpoint as checkpoints
+from vae_lab.training import loop
 from vae_lab.training import run as runs
 from vae_lab.objectives import elbo, squared_error
 from vae_lab.training.run import History, TrainingDiverged
@@ -18,19 +21,18 @@ from vae_lab.training import fit
 LONG = {"epochs": 30, "batch_size": 20, "learning_rate": 1e-2}  # 3 steps an epoch, 90 in all
 
 
-def pressed(*at, objective=elbo):
-    """The objective, with Ctrl-C pressed in the middle of these training steps (counted from 1)."""
-    calls = []
+def pressed(at, times=1):
+    """`fit`, with Ctrl-C pressed at the beginning of a training step, counted from 1."""
 
-    def interrupted(model, x):
-        if model.training:
-            calls.append(None)
-            for _ in range(at.count(len(calls))):
-                signal.raise_signal(signal.SIGINT)
-        return objective(model, x)
+    def press():
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
 
-    interrupted.__qualname__ = objective.__qualname__  # the same run, says its checkpoint
-    return interrupted
+    def fit_pressed(*arguments, **settings):
+        with at_step(at, press):
+            return fit(*arguments, **settings)
+
+    return fit_pressed
 
 
 def replaced(step, value, objective=elbo):
@@ -50,7 +52,7 @@ def replaced(step, value, objective=elbo):
 
 def test_an_interrupt_finishes_the_step_and_keeps_the_latest_weights(capsys):
     model, same = new_vae(), new_vae()
-    history = fit(model, gray(), pressed(47), **LONG)
+    history = pressed(47)(model, gray(), elbo, **LONG)
     assert capsys.readouterr().out == "Stopped after 47 of 90 steps.\n"
     assert len(history) == 47 and {len(values) for values in history.terms.values()} == {47}
     seen = []
@@ -73,7 +75,7 @@ def test_an_interrupt_keeps_the_weights_that_were_best_on_the_test_set(capsys):
             return elbo(model, x)
         return Level(x.new_full((len(x),), -abs(len(kept) - 18.0)))
 
-    history = fit(model, gray(), pressed(47, objective=watched), test=gray(30, seed=1), **LONG)
+    history = pressed(47)(model, gray(), watched, test=gray(30, seed=1), **LONG)
     assert [(step, terms.level) for step, terms in history.test] == [
         *((step, -abs(step - 18)) for step in (9, 18, 27, 36, 45))
     ]
@@ -85,19 +87,19 @@ def test_an_interrupt_keeps_the_weights_that_were_best_on_the_test_set(capsys):
 
 def test_an_interrupt_keeps_the_latest_weights_if_they_are_the_best():
     model, same = new_vae(), new_vae()
-    fit(model, gray(), pressed(31), test=gray(30, seed=1), **LONG)
-    fit(same, gray(), pressed(31), **LONG)
+    pressed(31)(model, gray(), elbo, test=gray(30, seed=1), **LONG)
+    pressed(31)(same, gray(), elbo, **LONG)
     assert torch.equal(weights(model), weights(same))
 
 
 def test_the_test_set_is_measured_once_a_step():
-    history = fit(new_vae(), gray(), pressed(45), test=gray(30, seed=1), **LONG)
+    history = pressed(45)(new_vae(), gray(), elbo, test=gray(30, seed=1), **LONG)
     assert [step for step, _ in history.test] == [9, 18, 27, 36, 45]
 
 
 def test_an_interrupt_in_the_last_step_is_too_late(capsys):
     model, same = new_vae(), new_vae()
-    history = fit(model, gray(), pressed(90), **LONG)
+    history = pressed(90)(model, gray(), elbo, **LONG)
     assert len(history) == 90 and capsys.readouterr().out == ""
     fit(same, gray(), **LONG)
     assert torch.equal(weights(model), weights(same))
@@ -108,9 +110,9 @@ def test_an_interrupt_in_the_last_step_is_too_late(capsys):
 def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path, capsys, test, again):
     settings = {"test": test, "checkpoint": tmp_path / "run", **LONG}
     model, whole = new_vae(), new_vae()
-    fit(model, gray().dynamic(), pressed(47), **settings)
+    pressed(47)(model, gray().dynamic(), elbo, **settings)
     model = model if again == "same model" else new_vae()
-    history = fit(model, gray().dynamic(), pressed(20), **settings)  # and once more, at 67
+    history = pressed(20)(model, gray().dynamic(), elbo, **settings)  # and once more, at 67
     assert len(history) == 67
     model = model if again == "same model" else new_vae()
     history = fit(model, gray().dynamic(), **settings)
@@ -129,27 +131,21 @@ def test_best_weights_left_behind_do_not_replace_those_that_go_on(tmp_path):
 
     settings = {"test": gray(30, seed=1), **LONG}
     model = new_vae()
-    fit(model, gray(), pressed(9), **LONG)
+    pressed(9)(model, gray(), elbo, **LONG)
     early = weights(model)
     left, whole = new_vae(), new_vae()
-    fit(left, gray(), pressed(47, objective=nearly), checkpoint=tmp_path / "run", **settings)
+    pressed(47)(left, gray(), nearly, checkpoint=tmp_path / "run", **settings)
     assert torch.equal(weights(left), early)
     fit(left, gray(), nearly, checkpoint=tmp_path / "run", **settings)
     fit(whole, gray(), nearly, **settings)
     assert torch.equal(weights(left), weights(whole)) and not torch.equal(weights(left), early)
 
 
-def test_a_second_press_interrupts_chunk_size(tmp_path):
-    reached = []
-
-    def impatient(model, x):
-        reached.append(len(reached))
-        return pressed(1, 1)(model, x) if len(reached) == 30 else elbo(model, x)
-
+def test_a_second_press_interrupts_at_once():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        fit(new_vae(), gray(), impatient, **LONG)
-    assert len(reached) == 30 and signal.getsignal(signal.SIGINT) is before
+        pressed(30, times=2)(new_vae(), gray(), **LONG)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("how", ["to the end", "interrupted", "raising"])
@@ -162,12 +158,11 @@ def test_the_handler_of_before_is_back_afterwards(how):
 
     first = signal.signal(signal.SIGINT, mine)
     try:
-        objective = {"to the end": elbo, "interrupted": pressed(5), "raising": raising}[how]
         if how == "raising":
             with pytest.raises(ZeroDivisionError):
-                fit(new_vae(), gray(), objective, **QUICK)
+                fit(new_vae(), gray(), raising, **QUICK)
         else:
-            fit(new_vae(), gray(), objective, **QUICK)
+            (pressed(5) if how == "interrupted" else fit)(new_vae(), gray(), **QUICK)
         assert signal.getsignal(signal.SIGINT) is mine
     finally:
         signal.signal(signal.SIGINT, first)
@@ -213,7 +208,7 @@ def diverged(objective, *, build=new_vae, **settings):
     assert caught.value.history.seconds > 0
     same = build()  # an identical run, stopped there
     if kept:
-        fit(same, gray(), pressed(kept, objective=objective()), **settings)
+        pressed(kept)(same, gray(), objective(), **settings)
     assert torch.equal(weights(model), weights(same)) and weights(model).isfinite().all()
     return words, step, kept
 
@@ -263,17 +258,26 @@ def test_a_single_wild_step_is_let_pass(wild, test):
 
 def test_a_gradient_that_is_not_finite_is_noticed_though_the_objective_is(tmp_path, monkeypatch):
     """√0 is 0 and its slope is not: the weights are lost one step before the objective is."""
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
 
-    def objective():
-        return replaced(at, lambda good, step: good + (good * 0).abs().sqrt() if step == at else good)
+    def rooted(good):
+        return good + (good * 0).abs().sqrt()
 
     for at in (40, 90):
+        objective = partial(replaced, at, lambda good, step: rooted(good) if step == at else good)  # noqa: B023
         words, step, kept = diverged(objective, checkpoint=None, **LONG)
         assert step == at and kept == (at - 1) // 20 * 20 and f"the gradient became nan at step {at}" in words
+    plain, taken = loop.ascend, []
+
+    def ascend(model, x, optimizer, *, objective):
+        taken.append(None)
+        bad = lambda m, x: Level(rooted(objective(m, x).value))  # noqa: E731
+        return plain(model, x, optimizer, objective=bad if len(taken) == 90 else lambda m, x: Level(elbo(m, x).value))
+
+    monkeypatch.setattr(checkpoints, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "ascend", ascend)
     with pytest.raises(TrainingDiverged):
-        fit(new_vae(), gray(), objective(), checkpoint=tmp_path / "run", **LONG)
-    tensors, record = checkpoints.load(tmp_path / "run")
+        fit(new_vae(), gray(), checkpoint=tmp_path / "run", **LONG)
+    tensors, record = checkpoints.read(tmp_path / "run")
     assert len(record["terms"]["value"]) == 80
     assert all(t.isfinite().all() for name, t in tensors.items() if name.startswith("model"))
 
@@ -327,7 +331,7 @@ def test_a_term_called_value_is_taken_down_once():
 def test_looking_seldom_or_often_gives_the_same_history(monkeypatch):
     histories, models = [], []
     for look in (1, 7, 1000):
-        monkeypatch.setattr(runs, "LOOK", look)
+        monkeypatch.setattr(runs, "LOG_EVERY", look)
         models.append(new_vae())
         histories.append(fit(models[-1], gray().dynamic(), test=gray(30), **LONG))
     for model, history in zip(models, histories, strict=True):
@@ -336,19 +340,45 @@ def test_looking_seldom_or_often_gives_the_same_history(monkeypatch):
 
 def test_seconds_add_up_over_interruptions(tmp_path):
     settings = {"checkpoint": tmp_path / "run", **LONG}
-    first = fit(new_vae(), gray(), pressed(80), **settings)
+    first = pressed(80)(new_vae(), gray(), elbo, **settings)
     both = fit(new_vae(), gray(), **settings)
     assert both.seconds > first.seconds > 0
 
 
-def test_a_test_set_that_gives_no_number_at_first_does_not_stay_the_best():
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_test_set_that_gives_no_number_stops_training_too(value):
     def watched(model, x):
         if model.training:
-            seen.append(None)
+            seen.append(weights(model))
             return elbo(model, x)
-        return Level(x.new_full((len(x),), math.nan if len(seen) < 15 else -float(len(seen))))
+        return Level(x.new_full((len(x),), value if len(seen) > 40 else -1.0))
 
-    seen, model, same = [], new_vae(), new_vae()
-    fit(model, gray(), pressed(47, objective=watched), test=gray(30), **LONG)
-    fit(same, gray(), pressed(18), **LONG)
-    assert torch.equal(weights(model), weights(same))
+    seen, model = [], new_vae()
+    with pytest.raises(TrainingDiverged, match="became not finite on the test set at step 45 of 90") as caught:
+        fit(model, gray(), watched, test=gray(30), **LONG)
+    assert torch.equal(weights(model), seen[40]) and len(caught.value.history) == 45
+    assert [step for step, _ in caught.value.history.test] == [9, 18, 27, 36]
+
+
+def test_a_complete_history_knows_that_it_is():
+    assert fit(new_vae(), gray(), **QUICK).complete
+    assert not pressed(5)(new_vae(), gray(), **QUICK).complete
+    assert pressed(9)(new_vae(), gray(), **QUICK).complete
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_bar_is_drawn_only_where_somebody_looks(monkeypatch, capsys, looked_at):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: looked_at, raising=False)
+    fit(new_vae(), gray(), **QUICK)
+    assert ("\r" in capsys.readouterr().out) == looked_at
+
+
+def test_a_bar_is_drawn_in_a_notebook(monkeypatch, capsys):
+    class Shell:
+        kernel = None
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    fit(new_vae(), gray(), **QUICK)
+    assert "training" in capsys.readouterr().out

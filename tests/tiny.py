@@ -1,5 +1,7 @@
 """Models and images small enough to train in a blink, for tests of training and their programs."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from vae_lab.data import Images
 from vae_lab.models import VAE, Autoencoder
 from vae_lab.nets import mlp_decoder, mlp_encoder
+from vae_lab.training import loop
 
 SHAPE = (1, 4, 4)
 QUICK = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-2}  # 64 patterns: 3 steps an epoch, 9 in all
@@ -44,6 +47,24 @@ def gray(n: int = 64, seed: int = 0) -> Images:
     labels = torch.arange(n) % 2
     pixels = ramps[labels] + 50 * torch.rand(n, 16, generator=g)
     return Images(pixels.to(torch.uint8).view(n, *SHAPE), labels)
+
+
+@contextmanager
+def at_step(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Call `act` at the beginning of a training step, counted from 1, without objective or model knowing."""
+    plain, taken = loop.ascend, []
+
+    def watched(*args, **options):
+        taken.append(None)
+        if len(taken) == number:
+            act()
+        return plain(*args, **options)
+
+    loop.ascend = watched
+    try:
+        yield
+    finally:
+        loop.ascend = plain
 
 
 def same_but_for_time(a, b) -> bool:

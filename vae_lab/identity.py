@@ -63,9 +63,14 @@ def describe(**things: Any) -> dict[str, str]:
 
 
 def differences(there: dict[str, str], here: dict[str, str], *, most: int = 3) -> list[str]:
-    """"where: what there, what here" for what differs; readable values first."""
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    names.sort(key=lambda name: any("sha256" in side.get(name, "") for side in (there, here)))
+    """"where: what there, what here" for what differs; short and readable ones first."""
+
+    def rank(name: str) -> tuple:
+        values = [side.get(name, "") for side in (there, here)]
+        digests, references = any("sha256" in v for v in values), any(" of " in v or v[:3] == "as " for v in values)
+        return digests, references, "keywords" not in name, name.count("."), name
+
+    names = sorted((name for name in {**there, **here} if there.get(name) != here.get(name)), key=rank)
     found = []
     for name in names[:most]:
         a, b = (side.get(name, "nothing") for side in (there, here))
@@ -291,9 +296,13 @@ def _is_installed(file: str) -> bool:
 
 
 def _is_installed_class(kind: type) -> bool:
+    """Whether this is the class that a built-in or installed module has under its name."""
     module = sys.modules.get(kind.__module__)
+    found: Any = module
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
     file = getattr(module, "__file__", None)
-    return kind.__module__ != "__main__" and (file is None or _is_installed(file))
+    return found is kind and kind.__module__ != "__main__" and (file is None or _is_installed(file))
 
 
 def _hides_state(kind: type) -> bool:

@@ -104,8 +104,8 @@ def fit(
     file = None
     if checkpoint is not None:
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "precision": precision}
-        settings |= {"device": device.type, "processes": processes, "images": images.fingerprint()}
-        settings["test"] = test and test.fingerprint()
+        settings |= {"device": device.type, "processes": processes, "images": f"sha256 {images.fingerprint()}"}
+        settings["test"] = test and f"sha256 {test.fingerprint()}"
         behavior = partial(identity.describe, model=model, objective=objective)
         file = Checkpoint(checkpoint, settings, behavior, epochs=epochs, extend=extend)
     if init_from is not None:

@@ -87,7 +87,7 @@ class Run:
 
     def rate(self) -> float:
         """The learning rate of the next step."""
-        return self.scheduler.get_last_lr()[0]
+        return self.optimizer.param_groups[0]["lr"]
 
     def keep_in(self, file: Checkpoint) -> None:
         """Go on from what is in the file, and keep there what happens."""
@@ -114,6 +114,8 @@ class Run:
 
     def sync(self) -> None:
         """Bring the pending steps from the device into the history; stop if training has diverged."""
+        now = time.perf_counter()
+        self.history.seconds, self.clock = self.history.seconds + now - self.clock, now
         if self.pending:
             first, rates = len(self.history), [rate for rate, _ in self.pending]
             rows = devices.average(torch.stack([row for _, row in self.pending])).tolist()
@@ -122,8 +124,6 @@ class Run:
                 for name, number in zip(self.names, row, strict=True):
                     self.history.terms.setdefault(name, []).append(number)
             self.check(first, rates)
-        now = time.perf_counter()
-        self.history.seconds, self.clock = self.history.seconds + now - self.clock, now
 
     def check(self, first: int, rates: list[float]) -> None:
         """Keep the weights if the steps from `first` on were good; stop if not."""
@@ -205,6 +205,8 @@ class Run:
         self.model.load_state_dict(group("model"))
         self.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
         self.scheduler.last_epoch = record["scheduler"]
+        for parameters, rate in zip(self.optimizer.param_groups, self.scheduler.lr_lambdas, strict=True):
+            parameters["lr"] = rate(record["scheduler"])  # in an extended run another than there
         self.history.terms, self.history.seconds = record["terms"], record["seconds"]
         if record["test"]:
             one = self.measure(1)  # of the class that the terms are of
