@@ -12,10 +12,10 @@ from safetensors import safe_open
 from vae_lab import __version__, data, experiments, records
 from vae_lab.checkpoints import load
 from vae_lab.data import Images
-from vae_lab.experiments import EXPERIMENTS, rate_distortion, run, single, whole
+from vae_lab.experiments import EXPERIMENTS, digits, rate_distortion, recipe, recording, run
 from vae_lab.experiments.__main__ import main
 from vae_lab.experiments.rate_distortion import RateDistortion
-from vae_lab.experiments.single import Single, build
+from vae_lab.experiments.digits import Single, build
 from vae_lab.metrics import log_likelihood
 from vae_lab.records import RecordError, load_decoder, prior_means
 from vae_lab.training import evaluate
@@ -44,7 +44,7 @@ def quick(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAE_LAB_DATA", str(out / "no data"))
-        patch.setattr(single, "build", keep)
+        patch.setattr(digits, "build", keep)
         for name in SINGLE:
             run(name, scale="quick", out=out)
     return {name: (out / name, models[name]) for name in SINGLE}
@@ -173,7 +173,7 @@ def test_an_interrupted_run_resumes(tiny, monkeypatch, capsys):
 
 def test_a_checkpoint_of_other_settings_is_refused(tiny, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(single, "_measure", _fail)
+        patch.setattr(digits, "_measure", _fail)
         with pytest.raises(ZeroDivisionError):
             run("tiny", scale="quick")
     monkeypatch.setitem(EXPERIMENTS, "tiny", replace(TINY, learning_rate=1e-3))
@@ -189,7 +189,7 @@ def _fail(*args, **kwargs):
 def test_a_failure_leaves_the_results_from_before(tiny, monkeypatch, where):
     run("tiny", scale="quick")
     before = {path.name: path.read_bytes() for path in tiny.iterdir()}
-    monkeypatch.setattr(single, where, _fail)
+    monkeypatch.setattr(digits, where, _fail)
     with pytest.raises(ZeroDivisionError):
         run("tiny", scale="quick")
     (tiny / "checkpoint.safetensors").unlink()  # training was done: it is kept
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_mnist, capsys, monkeypatch):
-    monkeypatch.setattr(whole, "fit", _fail)
+    monkeypatch.setattr(recipe, "fit", _fail)
     (tmp_path / "file").touch()
     assert main(["mnist-dense", "--scale", "quick", "--out", str(tmp_path / "file")]) == 1
     told = capsys.readouterr().err
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_m
 
 
 def test_a_quick_run_never_replaces_a_full_one(tmp_path, no_mnist, capsys, monkeypatch):
-    monkeypatch.setattr(whole, "fit", _fail)
+    monkeypatch.setattr(recipe, "fit", _fail)
     folder = tmp_path / "mnist-dense"
     folder.mkdir()
     (folder / "metrics.json").write_text('{"scale": "full"}')

@@ -9,7 +9,7 @@ from tiny import QUICK, new_vae, same_but_for_time, weights
 
 from vae_lab.devices import seed_all
 from vae_lab.objectives import beta_elbo, capacity_elbo, elbo
-from vae_lab.schedules import Annealed, Cyclical, Linear
+from vae_lab.schedules import Annealed, Cyclical, Linear, one_cycle
 from vae_lab.training import fit
 
 
@@ -124,3 +124,14 @@ def test_another_schedule_is_another_run(tmp_path):
 def test_what_changes_at_every_step_is_not_compiled(patterns):
     with pytest.raises(ValueError, match="changes at every step; leave compile off"):
         fit(new_vae(), patterns, Annealed(beta_elbo, "beta", Linear()), compile=True, **QUICK)
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 7, 10, 90, 1000])
+def test_one_cycle_is_torchs_to_the_last_bit(total):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=total, cycle_momentum=False)
+    for step in range(total):
+        assert one_cycle(step, total, 3e-3) == theirs.get_last_lr()[0]
+        optimizer.step()
+        if step < total - 1:
+            theirs.step()

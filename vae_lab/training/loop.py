@@ -25,6 +25,8 @@ def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, obj
     """One step up the objective: its terms at the batch x, detached; the weights have moved."""
     terms = check_terms(objective(model, x), model, x)
     loss = -terms.value.mean()  # the one minus sign and the one mean over the batch
+    if not loss.requires_grad:
+        raise ValueError("objective's value does not depend on any parameter that may change; look for a detach")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
