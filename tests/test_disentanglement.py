@@ -108,12 +108,12 @@ def test_the_gap_is_the_lead_of_the_best_over_the_second():
 @pytest.mark.parametrize(
     ("codes", "factors", "bins", "says"),
     [
-        (torch.rand(30, 2), torch.rand(29, 3), 5, r"\(30, 2\) and \(29, 3\)"),
-        (torch.rand(30), torch.rand(30, 3), 5, r"\(30,\) and \(30, 3\)"),
-        (torch.rand(30, 2), torch.rand(30, 3), 31, "bins=31 for 30 rows"),
-        (torch.rand(30, 2), torch.rand(30, 3), 1, "bins=1"),
+        (torch.rand(30, 2), torch.rand(29, 3), 5, r"got 30 and 29 rows"),
+        (torch.rand(30), torch.rand(30, 3), 5, r"codes must be points .* got \(30,\)"),
+        (torch.rand(30, 2), torch.rand(30, 3), 31, "bins must be at most as many as rows, got 31 for 30 rows"),
+        (torch.rand(30, 2), torch.rand(30, 3), 1, "bins must be a whole number of at least 2, got 1"),
         (torch.full((30, 2), torch.nan), torch.rand(30, 3), 5, "not finite"),
-        (torch.rand(30, 2), torch.ones(30, 1), 5, "same in every row"),
+        (torch.rand(30, 2), torch.ones(30, 1), 5, "of columns \\[0\\] all rows are the same"),
     ],
     ids=["rows", "axes", "many bins", "one bin", "nan", "constant"],
 )

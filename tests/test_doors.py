@@ -140,7 +140,6 @@ def test_pictures_of_pillow():
         ((i for i in range(3)), "must be numbers .* got a generator"),
         (torch.nn.Linear(1, 1), "must be numbers .* got a Linear"),
     ],
-    ids=str,
 )
 def test_what_may_not_be_pixels_is_refused_in_one_sentence(pixels, words):
     with pytest.raises((ValueError, TypeError), match=f"^pixels.*{words}") as caught:
@@ -197,7 +196,6 @@ def test_labels_of_any_kind(labels):
         ([1j] * 6, "must be whole numbers"),
         ({}, "must be numbers"),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("make", [lambda y: Images(PIXELS, y), lambda y: from_floats(FLOATS, y)])
 def test_labels_that_are_not_whole_numbers_are_refused(make, labels, words):
@@ -249,7 +247,6 @@ def test_points_from_a_frame(x):
         (pd.DataFrame({"a": [1, None]}, dtype="Int64"), "1 of 2 points are not finite"),
         (None, "got None"),
     ],
-    ids=str,
 )
 def test_what_are_no_points_is_refused(x, words):
     with pytest.raises((ValueError, TypeError), match=f"^x must be.*{words}"):

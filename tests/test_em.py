@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch.distributions import MultivariateNormal
+from torch.overrides import TorchFunctionMode
 
 from vae_lab import em
 from vae_lab.objectives import ELBO
@@ -183,9 +184,9 @@ def test_one_point_a_component():
     x = 10 * torch.eye(3).double()
     with pytest.warns(em.SingularCovarianceWarning, match="components 0, 1, 2 collapsed.*held at .*fewer"):
         fitted = em.fit(em.mixture_around(x, x, variance=0.1), x)
-    floor = em.FLOOR * em.variance_of(x)
+    floor = em.FLOOR * em.column_variances(x)
     torch.testing.assert_close(fitted.model.means, x)
-    torch.testing.assert_close(fitted.model.covariances, floor * torch.eye(3).double().repeat(3, 1, 1))
+    torch.testing.assert_close(fitted.model.covariances, floor.diag().repeat(3, 1, 1))
     assert (np.diff(fitted.history) > -1e-9).all()
 
 
@@ -212,25 +213,128 @@ def test_a_line_of_points_is_held_above_zero_across_and_exact_along():
     x = torch.stack([along, 2 * along], 1)
     with pytest.warns(em.SingularCovarianceWarning, match="component 0 collapsed"):
         moved = em.mixture_around(x, [[0.0, 0.0]]).m_step(x, torch.zeros(21, 1).double())
-    values = torch.linalg.eigvalsh(moved.covariances[0])
-    torch.testing.assert_close(values, torch.stack([em.FLOOR * em.variance_of(x), x.square().sum(1).mean()]))
+    scale = em.column_variances(x).sqrt()
+    values = torch.linalg.eigvalsh(moved.covariances[0] / (scale[:, None] * scale))
+    torch.testing.assert_close(values, torch.tensor([em.FLOOR, 2.0]).double())  # both columns are one
 
 
-def test_holding_an_eigenvalue_is_the_best_covariance_above_the_floor():
+@pytest.mark.parametrize("units", [(1.0, 1.0), (1e6, 1e-6)])
+def test_holding_an_eigenvalue_is_the_best_covariance_above_the_floor(units):
     """Among random covariances with every eigenvalue at or above the floor, none has a higher bound."""
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(50, 2, generator=g).double() * torch.tensor([1.0, 0.05])
+    g, units = torch.Generator().manual_seed(0), torch.tensor(units).double()
+    x = torch.randn(50, 1, generator=g).double() + 0.1 * torch.randn(50, 2, generator=g).double()
+    x = x * units
     log_resp, begin = torch.zeros(50, 1).double(), em.mixture_around(x, [[0.0, 0.0]])
     with pytest.warns(em.SingularCovarianceWarning):
         held = begin.m_step(x, log_resp, floor=0.1)
-    least = 0.1 * em.variance_of(x)
+    scale = em.column_variances(x).sqrt()
+    units = scale[:, None] * scale
     best = held.lower_bound(x, log_resp).value.sum()
-    for scale in (0.01, 0.1, 1.0) * 20:
-        root = scale * torch.randn(2, 2, generator=g).double()
-        values, vectors = torch.linalg.eigh(held.covariances[0] + (root + root.T) / 10)
-        other = (vectors * values.clamp(min=least)) @ vectors.T
+    for size in (0.01, 0.1, 1.0) * 20:
+        root = size * torch.randn(2, 2, generator=g).double()
+        values, vectors = torch.linalg.eigh(held.covariances[0] / units + (root + root.T) / 10)
+        other = (vectors * values.clamp(min=0.1)) @ vectors.T * units
         mixture = em.Mixture(held.log_w, held.means, other[None])
         assert mixture.lower_bound(x, log_resp).value.sum() <= best + 1e-9
+
+
+# Scale is measured
+
+
+UNITS = st.lists(st.sampled_from([1e-6, 1.0, 1e6]), min_size=3, max_size=3)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 4), units=UNITS, collapsed=st.booleans())
+def test_in_other_units_the_answer_is_the_same_in_those_units(seed, k, units, collapsed):
+    x, units = blobs(seed, n=40, d=3, k=k), torch.tensor(units).double()
+    if collapsed:
+        x = torch.cat([x, x[:1].repeat(8, 1)])
+
+    def fitted(x):
+        means = em.kmeans_plus_plus(x, k, torch.Generator().manual_seed(seed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", em.SingularCovarianceWarning)
+            return em.fit(em.mixture_around(x, means), x, max_iter=200)
+
+    plain, other = fitted(x), fitted(x * units)
+    np.testing.assert_allclose(
+        np.array(other.history) + units.log().sum().item(), plain.history, rtol=1e-7, atol=1e-7
+    )
+    torch.testing.assert_close(other.model.means / units, plain.model.means, rtol=1e-5, atol=1e-6)
+    shape = other.model.covariances / units[:, None] / units
+    torch.testing.assert_close(shape, plain.model.covariances, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(other.model.log_w, plain.model.log_w, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_the_evidence_never_falls_on_any_data(data):
+    """Points on a line, points that are one, columns that are constant or far from zero, any start."""
+    draw = lambda *of: data.draw(st.sampled_from(of))  # noqa: E731
+    n, d, k, seed = draw(1, 2, 3, 7, 30), draw(1, 2, 3), draw(1, 2, 4), data.draw(st.integers(0, 10**6))
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=g).double()
+    kind = draw("plain", "line", "one point", "constant column", "few values", "heavy tails")
+    if kind == "line":
+        x = x[:, :1] * torch.arange(1.0, d + 1)
+    elif kind == "one point":
+        x = x[:1].repeat(n, 1)
+    elif kind == "constant column":
+        x[:, 0] = draw(0.0, 1.0, 1e6)
+    elif kind == "few values":
+        x = x.sign()
+    elif kind == "heavy tails":
+        x = x / torch.rand(n, d, generator=g) ** 3
+    x = x * torch.tensor([draw(1e-6, 1.0, 1e6) for _ in range(d)]) + draw(0.0, 0.0, 1e3)
+    scale = em.column_variances(x).sqrt()
+    means = x[torch.randint(n, (k,), generator=g)] + draw(0.0, 1.0, 30.0) * scale * torch.randn(k, d, generator=g)
+    start = em.mixture_around(x, means, variance=draw(1e-9, 1e-3, 1.0, 1e4) * scale.square())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", em.SingularCovarianceWarning)
+        fitted = em.fit(start, x, max_iter=60)
+        raw = [m.log_evidence(x).mean().item() for m in em.iterate(start, x, 30)]  # without the loop's own guard
+    rises = np.diff(fitted.history)
+    assert np.isfinite(fitted.history).all() and (rises >= 0).all()
+    falls = np.diff([fitted.history[0], *raw]) / (1 + np.abs(raw))
+    assert falls.min() > -1e-7
+
+
+def test_a_model_whose_m_step_lowers_the_evidence_has_not_converged():
+    class Worse:
+        def __init__(self, value):
+            self.value = value
+
+        def e_step(self, x):
+            return None
+
+        def m_step(self, x, q):
+            return Worse(self.value - 1.0)
+
+        def log_evidence(self, x):
+            return torch.full((len(x),), self.value).double()
+
+    found = em.fit(Worse(3.0), torch.zeros(4, 1))
+    assert found.history == [3.0] and not found.converged and found.model.value == 3.0
+
+
+def test_em_needs_no_memory_for_every_pair_of_point_component_and_coordinate(monkeypatch):
+    """The same to rounding however small the blocks, of which the largest tensor made is one."""
+    x, begin = blobs(1, n=300, d=4), random_mixture(1, d=4)
+    whole = em.fit(begin, x, max_iter=5)
+    monkeypatch.setattr(em, "CHUNK", 50)
+    sizes = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            sizes.append(found.numel() if isinstance(found, torch.Tensor) else 0)
+            return found
+
+    with Watch():
+        parts = em.fit(begin, x, max_iter=5)
+    np.testing.assert_allclose(parts.history, whole.history, rtol=1e-12)
+    assert max(sizes) <= 300 * 4  # N · K is 900, N · D 1,200; N · K · D would be 3,600
 
 
 def test_kmeans_plus_plus_draws_in_proportion_to_squared_distance():
@@ -245,18 +349,34 @@ def test_kmeans_plus_plus_draws_in_proportion_to_squared_distance():
 
 
 REFUSED = {
-    "one axis": (lambda: em.as_data(torch.zeros(3)), r"points of shape \(N, D\).*got \(3,\)"),
-    "no points": (lambda: em.as_data(torch.zeros(0, 2)), "N at least 1"),
-    "NaN": (lambda: em.as_data([[0.0, float("nan")], [1.0, 2.0]]), "1 points are not finite; leave them out"),
+    "NaN": (lambda: em.column_variances([[0.0, float("nan")], [1.0, 2.0]]), "1 of 2 points are not finite"),
+    "overflow": (lambda: em.column_variances([[1e200, 0.0], [1.0, 2.0]]), "its squares overflow"),
+    "weights": (
+        lambda: em.Mixture(torch.zeros(2), torch.zeros(2, 1), torch.ones(2, 1, 1)),
+        "log_w must be logarithms of weights that sum to one, but they sum to 2",
+    ),
+    "not positive": (
+        lambda: em.Mixture(torch.zeros(1), torch.zeros(1, 2), torch.ones(1, 2, 2)),
+        "symmetric and positive definite, but number 0 is not",
+    ),
+    "not symmetric": (
+        lambda: em.Mixture(torch.zeros(1), torch.zeros(1, 2), torch.tensor([[[2.0, 1.0], [0.5, 2.0]]])),
+        "symmetric and positive definite, but number 0 is not",
+    ),
+    "probabilities": (
+        lambda: random_mixture(0).m_step(blobs(0), torch.full((60, 3), 1 / 3)),
+        r"logarithms of probabilities that sum to one in each row, but the sums go from 4\.19 to 4\.19",
+    ),
+    "too few": (lambda: random_mixture(0).lower_bound(blobs(0), torch.zeros(60, 2)), r"of shape \(60, 3\)"),
     "other data": (lambda: random_mixture(0).e_step(torch.zeros(4, 3)), r"shape \(N, 2\).*got \(4, 3\)"),
     "log_w": (
         lambda: em.Mixture(torch.zeros(2), torch.zeros(3, 2), torch.zeros(3, 2, 2)),
         r"log_w of shape \(3,\)",
     ),
-    "variance": (lambda: em.mixture_around(blobs(0), [[0.0, 0.0]], variance=0.0), "above zero, got 0.0"),
+    "variance": (lambda: em.mixture_around(blobs(0), [[0.0, 0.0]], variance=0.0), "variance must be a number above 0"),
     "too many starts": (
         lambda: em.kmeans_plus_plus(torch.zeros(3, 1), 4, torch.Generator()),
-        r"1 … 3.*not 4",
+        "k must be from 1 to 3, as many as there are points, got 4",
     ),
 }
 

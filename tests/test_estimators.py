@@ -156,7 +156,7 @@ REFUSED = {
         lambda: pathwise(gaussian, torch.ones(4), lambda z: z, n_samples=3),
         "one number a draw",
     ),
-    "no draw": (lambda: pathwise(gaussian, torch.ones(2), bowl, n_samples=0), "at least one draw"),
+    "no draw": (lambda: pathwise(gaussian, torch.ones(2), bowl, n_samples=0), "n_samples must be a whole number of at least 1, got 0"),
     "parameters in a matrix": (
         lambda: score_function(gaussian, torch.ones(2, 2), bowl, n_samples=3),
         "parameters",
@@ -173,10 +173,10 @@ REFUSED = {
         lambda: pathwise(gaussian, torch.ones(2), lambda z: (z > 0).sum(-1).float(), n_samples=3),
         "no derivative",
     ),
-    "alone": (lambda: leave_one_out(torch.ones(1)), "needs two"),
+    "alone": (lambda: leave_one_out(torch.ones(1)), "values must be of two draws or more"),
     "a baseline from one draw": (
         lambda: estimators.score_function_elbo(tiny.new_vae(), tiny.gray().read(), baseline=True),
-        "at least 2 samples",
+        "n_samples must be at least 2 for a baseline",
     ),
 }
 

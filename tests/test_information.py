@@ -195,7 +195,7 @@ def test_it_takes_what_a_model_gives():
 def test_what_it_refuses():
     with pytest.raises(ValueError, match=r"points of shape \(K, 2\)"):
         information.log_aggregate(few(), torch.zeros(4, 3))
-    with pytest.raises(ValueError, match="at least one draw"):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, got 0"):
         information.surgery(few(), standard(2), n_samples=0)
     with pytest.raises(TypeError, match="diagonal Gaussian"):
         information.activity(MultivariateNormal(torch.zeros(2), torch.eye(2)))

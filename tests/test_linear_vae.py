@@ -18,11 +18,16 @@ def points(d=5, n=400):
     return torch.randn(n, d, generator=generator, dtype=torch.float64) @ mixing.T + 1
 
 
+def precision_of(model: ppca.PPCA) -> torch.Tensor:
+    """That of p(z|x), (L, L): WᵀW / σ² + I."""
+    return model.loadings.T @ model.loadings / model.variance + torch.eye(model.loadings.shape[1])
+
+
 def linear_vae(model: ppca.PPCA) -> VAE:
     """Linear networks that hold a PPCA and the diagonal Gaussian nearest to its posterior."""
     d, latents = model.loadings.shape
     encoder, decoder = nn.Linear(d, 2 * latents).double(), nn.Linear(latents, d).double()
-    precision = model._precision() / model.variance
+    precision = precision_of(model)
     to_mean = torch.linalg.solve(precision * model.variance, model.loadings.T)
     with torch.no_grad():
         encoder.weight.zero_()[:latents] = to_mean
@@ -63,7 +68,7 @@ def test_turned_latents_cost_a_diagonal_encoder_the_correlation():
         answer.mean, answer.loadings @ torch.tensor([[c, -s], [s, c]]).double(), answer.variance
     )
     torch.testing.assert_close(turned.log_evidence(x), answer.log_evidence(x))
-    precision = turned._precision() / turned.variance
+    precision = precision_of(turned)
     lost = (precision.diagonal().log().sum() - precision.logdet()) / 2
     q = linear_vae(turned).encode(x)
     full = torch.distributions.MultivariateNormal(q.mean, torch.diag_embed(q.variance))

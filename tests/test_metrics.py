@@ -184,9 +184,9 @@ def test_is_finite_where_densities_are_not(shift):
     assert found.isfinite().all() and (found < -1e7).all()
 
 
-@pytest.mark.parametrize("wrong", [{"samples": 0}, {"samples": -3}, {"chunk_size": 0}])
+@pytest.mark.parametrize("wrong", [{"n_samples": 0}, {"n_samples": -3}, {"chunk_size": 0}])
 def test_refuses_no_samples(wrong):
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1, got"):
         log_likelihood(bernoulli_vae(2), black_and_white(), **wrong)
 
 

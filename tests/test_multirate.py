@@ -228,11 +228,11 @@ def test_the_exact_optimum_is_that_of_ppca():
 
 
 REFUSED = {
-    "ends": (lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(1, 0.1)), "0 < least < greatest"),
-    "zero": (lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(0, 1)), "0 < least < greatest"),
+    "ends": (lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(1, 0.1)), "0 < least < greatest|must be a finite number above 0"),
+    "zero": (lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(0, 1)), "0 < least < greatest|must be a finite number above 0"),
     "below": (lambda: bent().at(0.01), "from 0.05 to 20.*got 0.01"),
     "zero weight": (lambda: bent().at(0.0), "from 0.05 to 20.*got 0"),
-    "not a number": (lambda: bent().at(float("nan")), "from 0.05 to 20.*got nan"),
+    "not a number": (lambda: bent().at(float("nan")), "beta must be a finite number, got nan"),
     "one above": (lambda: bent().at(torch.tensor([1.0, 50.0])), r"from 0.05 to 20.*got shape \(2,\)"),
     "a matrix": (lambda: bent().at(torch.ones(2, 2)), r"one an image; got shape \(2, 2\)"),
     "none": (lambda: bent().at(torch.ones(0)), r"one an image; got shape \(0,\)"),

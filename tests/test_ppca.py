@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, kl_divergence
 
@@ -82,7 +84,7 @@ def test_a_plane_without_noise_is_held_above_zero():
     x = torch.randn(30, 2).double() @ torch.randn(2, 5).double()
     with pytest.warns(em.SingularCovarianceWarning, match="noise variance.*held at"):
         fitted = em.fit(ppca.random_start(x, 2, torch.Generator().manual_seed(0)), x)
-    torch.testing.assert_close(fitted.model.variance, em.FLOOR * em.variance_of(x))
+    torch.testing.assert_close(fitted.model.variance, em.FLOOR * em.column_variances(x).min())
     assert np.isfinite(fitted.history).all()
 
 
@@ -92,9 +94,52 @@ def test_the_evidence_never_falls():
     assert (np.diff(fitted.history) > -1e-12).all() and fitted.history[-1] > fitted.history[0] + 0.1
 
 
+@pytest.mark.parametrize("units", [1e-6, 1e6])
+def test_in_another_unit_the_answer_is_the_same_in_that_unit(units):
+    x = images_like(5)
+    for make in (
+        lambda x: ppca.closed_form(x, 2),
+        lambda x: em.fit(ppca.random_start(x, 2, torch.Generator().manual_seed(0)), x).model,
+    ):
+        plain, other = make(x), make(x * units)
+        shift = x.shape[1] * np.log(units)
+        torch.testing.assert_close(other.log_evidence(x * units) + shift, plain.log_evidence(x), rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(other.variance / units**2, plain.variance, rtol=1e-5, atol=0)
+        torch.testing.assert_close(other.mean / units, plain.mean)
+
+
+@settings(max_examples=25)
+@given(units=st.lists(st.sampled_from([1e-6, 1.0, 1e6]), min_size=4, max_size=4), seed=st.integers(0, 10**6))
+def test_em_finds_the_optimum_whatever_the_units_of_a_column(units, seed):
+    """σ² is one number for all columns, so other units of one of them are other data: the oracle is the optimum."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(60, 2, generator=g).double() @ torch.randn(2, 4, generator=g).double()
+    x = (x + torch.randn(60, 4, generator=g)) * torch.tensor(units)
+    exact = ppca.closed_form(x, 2)
+    fitted = em.fit(ppca.random_start(x, 2, g), x, max_iter=5000)
+    assert fitted.converged and np.diff(fitted.history).min() >= 0
+    assert abs(exact.log_evidence(x).mean().item() - fitted.history[-1]) < 1e-5
+    covariance = exact.loadings @ exact.loadings.T + exact.variance * torch.eye(4)
+    scale = covariance.diagonal().sqrt()
+    normal = MultivariateNormal(torch.zeros(4).double(), covariance / scale[:, None] / scale)
+    dense = normal.log_prob((x - exact.mean) / scale) - scale.log().sum()
+    torch.testing.assert_close(exact.log_evidence(x), dense, rtol=1e-5, atol=1e-3)
+
+
+def test_rescaling_is_never_less_likely_and_makes_the_codes_vary_as_the_prior_says():
+    x = images_like(6)
+    for seed in range(5):
+        model = ppca.random_start(x, 3, torch.Generator().manual_seed(seed))
+        better = model.rescaled(x)
+        assert better.log_evidence(x).mean() >= model.log_evidence(x).mean()
+    q = em.fit(model, x, tolerance=1e-13, max_iter=3000).model.rescaled(x).e_step(x)
+    second = q.covariance_matrix.mean(0) + q.mean.T @ q.mean / len(x)
+    torch.testing.assert_close(second, torch.eye(3).double(), rtol=0, atol=1e-4)
+
+
 REFUSED = {
-    "in closed form": (lambda: ppca.closed_form(torch.zeros(3, 4), 4), "1 … 3 latents, not 4"),
-    "to start": (lambda: ppca.random_start(torch.zeros(3, 4), 0, torch.Generator()), "1 … 3 latents, not 0"),
+    "in closed form": (lambda: ppca.closed_form(torch.zeros(3, 4), 4), "latents must be from 1 to 3 for data of 4 numbers, got 4"),
+    "to start": (lambda: ppca.random_start(torch.zeros(3, 4), 0, torch.Generator()), "latents must be a whole number of at least 1, got 0"),
 }
 
 

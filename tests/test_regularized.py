@@ -136,9 +136,9 @@ def test_the_mean_of_the_clean_given_the_damaged_lies_along_the_score():
 def test_what_cannot_be_is_refused():
     model, x = bent(), vectors()
     for objective in (contractive_error, sparse_error):
-        with pytest.raises(ValueError, match="must not be negative, got -1"):
+        with pytest.raises(ValueError, match="weight must be a finite number of at least 0, got -1"):
             objective(model, x, -1)
-    with pytest.raises(ValueError, match="at least one probe, got 0"):
+    with pytest.raises(ValueError, match="probes must be a whole number of at least 1, got 0"):
         contractive_error(model, x, 1.0, probes=0)
     with pytest.raises(ValueError, match=r"\(3,\).*given \(4,\)"):
         denoising_error(model, x, lambda x: x[:, :3])

@@ -184,17 +184,17 @@ def test_the_mixtures_bound_misses_the_choice_of_names():
 REFUSED = {
     "a sum is missing": (lambda: variational.black_box(lambda z: -z.square(), start(0.0, 0.0)), "sum over"),
     "not finite": (lambda: variational.monte_carlo_elbo(lambda z: z.sum(-1).log(), start(0.0, -9.0)), "not finite"),
-    "no grid": (lambda: variational.square_grid(0, 5), "reach above 0"),
+    "no grid": (lambda: variational.square_grid(0, 5), "half_width must be a finite number above 0, got 0"),
     "other points": (lambda: variational.kl_on_grid(torch.zeros(3), torch.zeros(4), 1), "same points"),
-    "no components": (lambda: BayesianMixture(0), "at least one component"),
+    "no components": (lambda: BayesianMixture(0), "components must be a whole number of at least 1, got 0"),
     "flat data": (lambda: variational.mixture_log_evidence(BayesianMixture(2), torch.zeros(3)), r"\(N, D\)"),
     "start": (
         lambda: variational.cavi(BayesianMixture(2), torch.zeros(3, 1), torch.zeros(3, 1)),
-        r"\(2, 1\); got \(3, 1\)",
+        r"start must be a mean for each of 2 components, got 3",
     ),
     "too many": (
         lambda: variational.mixture_log_evidence(BayesianMixture(3), torch.zeros(30, 1)),
-        "fewer points",
+        "assignments cannot be enumerated; take fewer",
     ),
 }
 

@@ -37,7 +37,7 @@ def test_a_level_image_has_no_details():
     assert average.item() == pytest.approx(8 * 0.3) and all(part.abs().max() < 1e-6 for part in details)
 
 
-@pytest.mark.parametrize(("axis", "process"), [(-1, 0), (-2, 1)])
+@pytest.mark.parametrize(("axis", "place"), [(-1, 0), (-2, 1)])
 def test_stripes_are_details_in_one_direction(axis, place):
     stripes = torch.tensor([0.0, 1.0] * 4).view((1, 1, 8) if axis == -1 else (1, 8, 1)).expand(1, 8, 8)
     _, fine = haar(stripes, 1)
@@ -46,7 +46,7 @@ def test_stripes_are_details_in_one_direction(axis, place):
 
 @pytest.mark.parametrize(("shape", "levels"), [((1, 6, 8), 2), ((1, 8, 7), 1), ((8, 8), 1), ((1, 8, 8), -1)])
 def test_what_cannot_be_halved_is_refused(shape, levels):
-    with pytest.raises(ValueError, match="cannot be halved"):
+    with pytest.raises(ValueError, match="cannot be halved|levels must be"):
         haar(torch.rand(shape), levels)
 
 
@@ -98,7 +98,7 @@ def test_gradients_reach_the_decoder_as_finite_differences_say():
 def test_what_is_no_image_or_no_scale_is_refused():
     with pytest.raises(ValueError, match="three axes"):
         WaveletGaussian()(torch.zeros(2, 4), event_dims=1)
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="scale must be a finite number above 0"):
         WaveletGaussian(0.0)
-    with pytest.raises(ValueError, match="cannot be halved"):
+    with pytest.raises(ValueError, match="cannot be halved|levels must be"):
         WaveletGaussian(levels=3, mean=nn.Identity())(torch.zeros(1, 4, 4))

@@ -37,11 +37,11 @@ def claim(sentence: str, condition) -> None:
         raise TypeError(f"condition must be one truth value, got {shown(condition)}; compare, then use .all() or .any()")
     if not holds:
         raise ClaimFailedError(f"this run does not bear out: {sentence}")
-    shown = Claim(sentence)
+    kept = Claim(sentence)
     try:
         from IPython import get_ipython
         from IPython.display import display
     except ImportError:
-        print(shown)
+        print(kept)
     else:
-        display(shown) if get_ipython() else print(shown)
+        display(kept) if get_ipython() else print(kept)

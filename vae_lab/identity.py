@@ -179,20 +179,31 @@ class _Teller:
     def tell_module_file(self, where: str, module: types.ModuleType) -> None:
         self.told[where] = f"module {module.__name__}"
 
-    def tell_class(self, where: str, kind: type) -> None:
+    def tell_class(self, where: str, kind: type, *, built: bool = False) -> None:
+        """What a class does; of one whose instance is there already, all but how to build another."""
         if _is_installed_class(kind):
             self.told[where] = f"{kind.__module__}.{kind.__qualname__}"
             return
         self.told[where] = f"class of {', '.join(base.__name__ for base in kind.__bases__)}"
         for base in kind.__bases__:
             if not _is_installed_class(base):
-                self.tell(f"{where}.{base.__name__}", base)
+                self.tell_type(f"{where}.{base.__name__}", base) if built else self.tell(f"{where}.{base.__name__}", base)
         for name, value in vars(kind).items():
-            if name not in OF_CLASSES and not isinstance(value, DESCRIPTORS):
+            passed_over = name in OF_CLASSES or (built and name in ("__init__", "__new__", "__post_init__"))
+            if not passed_over and not isinstance(value, DESCRIPTORS):
                 self.tell(f"{where}.{name}", value)
 
+    def tell_type(self, where: str, kind: type) -> None:
+        """What the instances of a class do."""
+        key = -id(kind)  # apart from the class itself
+        if key in self.seen:
+            self.told[where] = f"as {self.seen[key][0]}"
+            return
+        self.seen[key] = (where, kind)
+        self.tell_class(where, kind, built=True)
+
     def tell_model(self, where: str, model: nn.Module) -> None:
-        self.tell(f"{where}.class", type(model))
+        self.tell_type(f"{where}.class", type(model))
         self.told[where] = type(model).__name__
         for name, value in vars(model).items():
             if "_hooks" in name:
@@ -215,7 +226,7 @@ class _Teller:
                 f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, whose state "
                 "cannot be told, nor brought back"
             )
-        self.tell(f"{where}.class", kind)
+        self.tell_type(f"{where}.class", kind)
         self.told.setdefault(where, kind.__name__)
         self.tell_attributes(where, thing)
 
@@ -268,7 +279,8 @@ def _globals_read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
                 names.setdefault(step.argval, set()).add(attribute or "")
     for name, attributes in sorted(names.items()):
         value = function.__globals__.get(name, inspect.Parameter.empty)
-        if isinstance(value, types.ModuleType) and not _is_installed(getattr(value, "__file__", None) or ""):
+        file = getattr(value, "__file__", None)
+        if isinstance(value, types.ModuleType) and file and not _is_installed(file):
             for attribute in sorted(filter(None, attributes)):
                 yield f"{name}.{attribute}", getattr(value, attribute, None)
         elif value is not inspect.Parameter.empty:

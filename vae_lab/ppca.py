@@ -126,11 +126,15 @@ class PPCA:
 def random_start(
     x: Points, latents: Count, generator: Annotated[torch.Generator, cpu_generator]
 ) -> PPCA:
-    """A place to start EM: the data's mean, random loadings, and half of the variance left to the noise."""
+    """A place to start EM: the data's mean, random loadings, and half of the quietest column's variance for the noise.
+
+    Noise that is loud at first would drown what columns of small numbers have to say.
+    """
     _check_latents(x, latents)
     half = column_variances(x) / 2  # (D,)
     noise = torch.randn(x.shape[1], latents, generator=generator, dtype=x.dtype)
-    return PPCA(x.mean(0), noise * (half[:, None] / latents).sqrt(), half.mean())
+    loadings, lengths, _ = torch.linalg.svd(noise * (half[:, None] / latents).sqrt(), full_matrices=False)
+    return PPCA(x.mean(0), loadings * lengths, half.min())  # turned so that no digits of small columns are lost
 
 
 @checked
