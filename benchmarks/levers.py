@@ -18,12 +18,12 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Independent, Normal
+from torch.distributions import Independent, Normal
 from torch.utils.data import DataLoader
 
 from benchmarks.machine import describe
 from benchmarks.time_to_elbo import OURS, Pictures, spread
-from vae_lab import data, devices, models, nets
+from vae_lab import data, devices, likelihoods, models, nets
 from vae_lab.objectives import elbo
 from vae_lab.training import evaluate, steps
 
@@ -133,7 +133,7 @@ def time_steps(setting: Setting, images: data.Images, number: int) -> tuple[floa
         if setting.validated:
             validating(Normal, stack, "vae_lab.models.Normal")
             validating(Independent, stack, "vae_lab.models.Independent")
-            validating(Bernoulli, stack, "vae_lab.likelihoods._Bernoulli")
+            validating(likelihoods._Coins, stack, "vae_lab.likelihoods._Coins")
             validating(Independent, stack, "vae_lab.likelihoods.Independent")
         _, loop = training(setting, images)
         synchronize = torch.get_device_module(images.pixels.device).synchronize

@@ -85,7 +85,7 @@ def test_every_folder_is_in_the_package():
 
 
 def test_a_recorded_run_is_found_or_named():
-    assert records.figures("cat-64")["name"] == "cat-64"
+    assert records.metrics("cat-64")["name"] == "cat-64"
     assert records.recorded("mnist-plane", "decoder.safetensors").is_file()
     with pytest.raises(
         records.RecordError, match=r"no recorded run 'cat' with a codes\.safetensors; choose .*cat-64"

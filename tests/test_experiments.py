@@ -1,6 +1,7 @@
 """Recorded runs at quick scale: what they write, what it is worth, and what is left when they fail."""
 
 import json
+import os
 import signal
 from dataclasses import replace
 
@@ -9,16 +10,17 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from vae_lab import __version__, data, experiments, records
-from vae_lab.checkpoints import load
+from vae_lab import __version__, data, experiments, files
 from vae_lab.data import Images
 from vae_lab.experiments import EXPERIMENTS, digits, rate_distortion, recipe, recording, run
 from vae_lab.experiments.__main__ import main
 from vae_lab.experiments.rate_distortion import RateDistortion
 from vae_lab.experiments.digits import Single, build
 from vae_lab.metrics import log_likelihood
-from vae_lab.records import RecordError, load_decoder, prior_means
+from vae_lab.experiments.recording import prior_means
+from vae_lab.records import RecordError, load_decoder
 from vae_lab.training import evaluate
+from vae_lab.training.checkpoint import read
 
 NAMES = list(EXPERIMENTS)
 SINGLE = [name for name, experiment in EXPERIMENTS.items() if isinstance(experiment, Single)]
@@ -135,7 +137,7 @@ def test_the_sheet_shows_draws_from_the_prior(quick, name):
 
 
 def test_a_decoder_that_is_too_large_is_not_kept(tiny, monkeypatch):
-    monkeypatch.setattr(records, "LARGEST_DECODER", 1000)
+    monkeypatch.setattr(recording, "LARGEST_DECODER", 1000)
     assert main(["tiny", "--scale", "quick"]) == 0
     assert {path.name for path in tiny.iterdir()} == FILES - {"decoder.safetensors"}
 
@@ -147,7 +149,7 @@ def test_an_interrupted_run_resumes(tiny, monkeypatch, capsys):
     assert main(["tiny", "--scale", "quick", "--out", "stopped"]) == 0  # the same twice: no chance involved
     assert metrics(tiny.parents[2] / "stopped" / "tiny")["curve"] == whole["curve"]
 
-    draws = Images.read
+    draws = Images._read
 
     def interrupt(self, *args):
         interrupt.calls += 1
@@ -157,11 +159,11 @@ def test_an_interrupted_run_resumes(tiny, monkeypatch, capsys):
 
     interrupt.calls = 0
     with monkeypatch.context() as patch:
-        patch.setattr(Images, "read", interrupt)
+        patch.setattr(Images, "_read", interrupt)
         assert main(["tiny", "--scale", "quick", "--out", "resumed"]) == 130
     folder = tiny.parents[2] / "resumed" / "tiny"
     assert {path.name for path in folder.iterdir()} == {"checkpoint.safetensors"}
-    assert 0 < len(load(folder / "checkpoint.safetensors")[1]["terms"]["value"]) < 28
+    assert 0 < len(read(folder / "checkpoint.safetensors")[1]["terms"]["value"]) < 28
     assert "The same command goes on" in capsys.readouterr().err
     assert main(["tiny", "--scale", "quick", "--out", "resumed"]) == 0
     assert "Resuming" in capsys.readouterr().out
@@ -196,17 +198,35 @@ def test_a_failure_leaves_the_results_from_before(tiny, monkeypatch, where):
     assert {path.name: path.read_bytes() for path in tiny.iterdir()} == before
 
 
-def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch):
-    (tmp_path / "a").write_bytes(b"old")
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch, at):
+    """Whichever step of the replacement fails, old and new are not mixed."""
+    folder, plain, calls = tmp_path / "run", os.replace, []
+    folder.mkdir()
+    (folder / "a").write_bytes(b"old")
 
     def full(*args):
-        raise OSError(28, "No space left on device")
+        calls.append(args)
+        if len(calls) == at:
+            raise OSError(28, "No space left on device")
+        plain(*args)
 
-    monkeypatch.setattr(records.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(RecordError, match=r"No space left.*make room"):
-        records.write(tmp_path, {"a": b"new", "b": b"new"})
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a").read_bytes() == b"old"
+        recording.write(folder, {"a": b"new", "b": b"new"})
+    assert [path.name for path in folder.iterdir()] == ["a"] and [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert (folder / "a").read_bytes() == b"old"
+
+
+def test_a_record_replaces_an_earlier_one_and_nothing_else(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "notes").mkdir(parents=True)
+    (folder / "notes/mine.txt").write_text("mine")
+    for name in ("decoder.safetensors", "samples.png", "checkpoint-0.safetensors", "metrics.json"):
+        (folder / name).write_bytes(b"old")
+    recording.write(folder, {"metrics.json": b"new", "samples.jpg": b"new"})
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "notes", "samples.jpg"]
+    assert (folder / "metrics.json").read_bytes() == b"new" and (folder / "notes/mine.txt").read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_mnist, capsys, monkeypatch):

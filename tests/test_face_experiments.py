@@ -10,15 +10,26 @@ from safetensors.torch import load_file
 from test_widgets import RUN, rounded, run_node
 from torch import nn
 
-from vae_lab import data, records
-from vae_lab.data import Images
-from vae_lab.experiments import EXPERIMENTS, NOT_RECORDED, comparison, faces, generation, judge, run, sources
+from vae_lab import data
+from vae_lab.data import Images, sets
+from vae_lab.experiments import (
+    EXPERIMENTS,
+    NOT_RECORDED,
+    comparison,
+    faces,
+    generation,
+    judge,
+    recording,
+    run,
+    sources,
+)
 from vae_lab.experiments.__main__ import main
 from vae_lab.experiments.faces import Faces, principal_axes
 from vae_lab.experiments.gray import GrayAutoencoder
 from vae_lab.metrics import InceptionUnavailable, frechet_distance
 from vae_lab.objectives import elbo
-from vae_lab.records import load_decoder, prior_means
+from vae_lab.experiments.recording import prior_means
+from vae_lab.records import load_decoder
 from vae_lab.training import evaluate
 from vae_lab.widgets.decoder import export
 
@@ -27,9 +38,9 @@ FACES = [name for name, experiment in EXPERIMENTS.items() if isinstance(experime
 
 def few_faces(patch, folder) -> None:
     """No data on disk, and a twentieth of the drawn faces."""
-    all_of_them = data._faces
+    all_of_them = sets._faces
     patch.setenv("VAE_LAB_DATA", str(folder))
-    patch.setattr(data, "_faces", lambda n, side, *, seed: all_of_them(n // 20, side, seed=seed))
+    patch.setattr(sets, "_faces", lambda n, side, *, seed: all_of_them(n // 20, side, seed=seed))
 
 
 @pytest.fixture
@@ -119,7 +130,7 @@ def test_the_full_decoder_is_small_enough_for_a_page(name):
     e = EXPERIMENTS[name]
     model = faces.build(e, (3, e.side, e.side))
     architecture = {"shape": (3, e.side, e.side), "latents": e.latents, "width": e.width}
-    assert len(records.decoder_bytes(model.decoder, architecture)) <= records.LARGEST_DECODER
+    assert len(recording.decoder_bytes(model.decoder, architecture)) <= recording.LARGEST_DECODER
     assert export(nn.Sequential(model.decoder, nn.Sigmoid()), e.latents).shape == (3, e.side, e.side)
     assert torch.isfinite(elbo(model, torch.rand(2, 3, e.side, e.side)).value).all()
 
@@ -252,7 +263,7 @@ def test_what_is_not_recorded_can_be_run():
 
 def test_a_colored_sheet_is_close_to_its_images():
     x = torch.linspace(0, 1, 3 * 16 * 16).view(1, 3, 16, 16).expand(5, -1, -1, -1)
-    sheet = Image.open(io.BytesIO(records.color_sheet(x, columns=3)))
+    sheet = Image.open(io.BytesIO(recording.color_sheet(x, columns=3)))
     assert sheet.size == (3 * 17 + 1, 2 * 17 + 1) and sheet.mode == "RGB"
 
 

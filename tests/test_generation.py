@@ -115,5 +115,5 @@ def test_the_classifier_can_be_repeated(digits):
 
 def test_the_classifier_needs_two_classes():
     images = Images(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.full((5,), 3))
-    with pytest.raises(ValueError, match="same label"):
+    with pytest.raises(ValueError, match="images must have labels from 0 on, at least two"):
         fit_classifier(images)

@@ -61,11 +61,13 @@ def check_fields(instance) -> None:
 
 
 def _misnamed(function: Callable, signature: inspect.Signature, given: dict, error: TypeError) -> str:
-    words = f"{function.__name__}: {error}"
-    for name in set(given) - set(signature.parameters):
-        near = get_close_matches(name, signature.parameters, 1, 0.5)
-        words += f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(signature.parameters)}"
-    return words
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    unknown = [] if takes_any else [name for name in given if name not in signature.parameters]
+    if not unknown:
+        return f"{function.__name__}: {error}"
+    near = get_close_matches(unknown[0], signature.parameters, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(signature.parameters)}"
+    return f"{function.__name__} has no argument {unknown[0]!r}; {hint}"
 
 
 _known: dict[str, dict[str, Converter]] = {}
