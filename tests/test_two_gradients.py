@@ -56,10 +56,10 @@ def test_javascript_estimates_as_pytorch_does(in_javascript, i, monkeypatch):
 
     f, n = (lambda z: OBJECTIVES[name](z[:, 0])), len(noise)
     expected = {
-        ("plain", "path"): estimators.pathwise(kept, phi, f, draws=n),
-        ("plain", "score"): estimators.score_function(kept, phi, f, draws=n),
+        ("plain", "path"): estimators.pathwise(kept, phi, f, n_samples=n),
+        ("plain", "score"): estimators.score_function(kept, phi, f, n_samples=n),
         ("steadied", "score"): estimators.score_function(
-            kept, phi, f, draws=n, baseline=estimators.leave_one_out
+            kept, phi, f, n_samples=n, baseline=estimators.leave_one_out
         ),
     }
     for (kind, way), samples in expected.items():
