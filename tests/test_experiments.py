@@ -25,7 +25,7 @@ from vae_lab.training.checkpoint import read
 NAMES = list(EXPERIMENTS)
 SINGLE = [name for name, experiment in EXPERIMENTS.items() if isinstance(experiment, Single)]
 FILES = {"metrics.json", "samples.png", "decoder.safetensors"}
-TINY = Single("a tiny one", 2, hidden=(8,), decoder_hidden=(8,), epochs=2, samples=3, measured=50)
+TINY = Single("a tiny one", 2, hidden=(8,), decoder_hidden=(8,), epochs=2, n_samples=3, measured=50)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_figures_agree_with_the_model(quick, name):
     assert found["test"]["negative_elbo"] == pytest.approx(-terms.value, rel=1e-5)
     assert found["test"]["kl"] == pytest.approx(terms.kl, rel=1e-5)
     part = test.first(e.measured)
-    log_p, told = log_likelihood(model, part, n_samples=e.samples), found["importance_sampling"]
+    log_p, told = log_likelihood(model, part, n_samples=e.n_samples), found["importance_sampling"]
     assert told["negative_log_likelihood"] == pytest.approx(-log_p.mean().item(), rel=1e-5)
     assert told["standard_error"] == pytest.approx((log_p.var() / len(log_p)).sqrt().item(), rel=1e-4)
     assert told["negative_log_likelihood"] < told["negative_elbo"]
@@ -284,7 +284,7 @@ def test_the_table_fits_mnist(name):
 
 
 SWEEP = RateDistortion(
-    "a tiny sweep", 3, (16,), (0.5, 4.0), (0, 1), 3, 64, samples=5, measured=40, drawn=300, judge_steps=60
+    "a tiny sweep", 3, (16,), (0.5, 4.0), (0, 1), 3, 64, n_samples=5, measured=40, drawn=300, judge_steps=60
 )
 
 

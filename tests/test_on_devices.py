@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from device_cases import ANYWHERE, FAULTS, NO_TENSORS, ON_CPU, ON_DEVICE, Things
+from device_cases import ANYWHERE, NO_TENSORS, ON_CPU, ON_DEVICE, Things
 from places import PLACES, missing, place
 from pretended import pretended
 from torch import Tensor, nn
@@ -90,9 +90,7 @@ def leaves(found, name: str = "result"):
 
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("key", CASES)
-def test_it_runs_on_the_device(key, where, tmp_path, request):
-    if known := fault(key, where):
-        request.applymarker(pytest.mark.xfail(reason=known, strict=where.startswith("pretended")))
+def test_it_runs_on_the_device(key, where, tmp_path):
     expected, _ = result(key, "cpu", tmp_path / "cpu")
     with place(where) as device, warned_every_time():
         found, on = result(key, device, tmp_path / "device")
@@ -106,14 +104,6 @@ def test_it_runs_on_the_device(key, where, tmp_path, request):
         same(found, expected, rtol=1e-5, atol=1e-6)
     elif not draws_there(key, device.type, expected, tmp_path / "other numbers"):
         same(found, expected, rtol=1e-2, atol=1e-3)
-
-
-def fault(key: str, where: str) -> str:
-    """What is known to be wrong with it on this device."""
-    for pattern, (kinds, words) in FAULTS.items():
-        if where.split()[-1] in kinds and any(fnmatch(key, one) for one in pattern.split(" | ")):
-            return words
-    return ""
 
 
 def result(key: str, device, folder) -> tuple[dict, dict]:

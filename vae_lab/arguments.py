@@ -183,7 +183,7 @@ def having(*methods: str, like: str) -> Converter:
     def convert(name: str, value: Any) -> Any:
         missing = [method for method in methods if not callable(getattr(value, method, None))]
         if missing or isinstance(value, type):
-            raise _wrong(name, f"a model with methods {', '.join(methods)}, such as {like}", value)
+            raise _wrong(name, f"an object with methods {', '.join(methods)}, such as {like}", value)
         return value
 
     return convert

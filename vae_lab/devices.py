@@ -49,6 +49,11 @@ def of(model: nn.Module) -> torch.device:
     return (first if first is not None else next(model.buffers(), torch.empty(0))).device
 
 
+def fused(model: nn.Module) -> bool:
+    """Whether Adam can step all of the model's weights in one kernel: the fastest way, on Apple's GPUs not there."""
+    return of(model).type in ("cpu", "cuda")
+
+
 # Random numbers
 
 
@@ -153,6 +158,8 @@ def in_precision(objective: Callable, precision: str, device: torch.device) -> C
     """The same objective with its networks' products in `precision`."""
     if precision == "float32":
         return objective
+    if not torch.amp.is_autocast_available(device.type):
+        raise ValueError(f'precision="{precision}" is not there on {device.type} in torch {torch.__version__}; use "float32"')
 
     def in_bfloat16(model, x):
         with torch.autocast(device.type, torch.bfloat16):

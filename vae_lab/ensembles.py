@@ -10,7 +10,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vae_lab import identity
+from vae_lab import devices, identity
 from vae_lab.arguments import checked, shown
 from vae_lab.models import VAE
 
@@ -58,6 +58,7 @@ class Ensemble(VAE):
             first.decoder[-1],
         )
         super().__init__(encoder, decoder, first.latents, first.likelihood)
+        self.to(devices.of(first))
         self._members = tuple(members)  # no nn.ModuleList: these are not part of this module
 
     @property

@@ -5,6 +5,7 @@ a constant that does not depend on z: one number a code, (K,). The grid also tak
 the same codes.
 """
 
+import warnings
 from collections.abc import Callable
 from math import log
 from typing import NamedTuple
@@ -21,6 +22,10 @@ MOST_CODES = 50_000_000  # on a grid; a float32 for each is 200 MB
 STEEP = 4.0  # nats from a cell to the next, averaged over the mass, above which a sum is no integral
 LARGEST_CELL = 0.8  # of the mass in one cell, above which likewise
 EDGE = 1e-3  # of the mass in the outermost cells, at which the grid leaves too much out
+
+
+class GridWarning(UserWarning):
+    """A sum over this grid is no integral: it is too coarse for the density, or ends where there still is mass."""
 
 
 class GridPosterior(NamedTuple):
@@ -88,8 +93,8 @@ def grid_posterior(
     chunk_size : codes to evaluate together, fewer for less memory
     like : as in `grid`
 
-    Raises `ValueError` for a grid that is too large, has no mass, is too coarse for what it sums or ends where
-    there still is mass; and for a log-joint of wrong shape, NaN or +∞.
+    Warns with `GridWarning` of a grid that is too coarse for what it sums, or ends where there still is mass.
+    Raises `ValueError` for one that is too large or has no mass, and for a log-joint of wrong shape, NaN or +∞.
     """
     codes, log_cell = grid(latents, points=points, half_width=half_width, like=like)
     log_p = torch.cat([_evaluate(log_joint, z, images=True) for z in codes.split(chunk_size)])
@@ -97,12 +102,12 @@ def grid_posterior(
     if not log_evidence.isfinite().all():
         raise ValueError("p(x, z) = 0 at all codes of the grid; raise half_width, or points")
     found = GridPosterior(codes, log_p - log_evidence, log_evidence, log_cell)
-    _check_resolved(found, latents, points)
+    _warn_of_unresolved(found, latents, points)
     return found
 
 
-def _check_resolved(found: GridPosterior, latents: int, points: int) -> None:
-    """Refuse sums that are no integrals: of a density that leaps from cell to cell, or goes on beyond the edge.
+def _warn_of_unresolved(found: GridPosterior, latents: int, points: int) -> None:
+    """Say where a sum is no integral: of a density that leaps from cell to cell, or goes on beyond the edge.
 
     A leap to zero is none: there the density ends.
     """
@@ -116,17 +121,18 @@ def _check_resolved(found: GridPosterior, latents: int, points: int) -> None:
             at = (*[slice(None)] * axis, part)
             steepest[at] = steepest[at].maximum(leaps)
         edge.index_fill_(axis, torch.tensor([0, points - 1], device=mass.device), True)
-    leap, most, beyond = (mass * steepest).sum(every).max(), mass.amax(every).max(), (mass * edge).sum(every).max()
+    leap, most = (mass * steepest).sum(every).max(), mass.amax(every).max()
+    beyond = (mass * edge).sum(every).max()
+    said = []
     if leap > STEEP or most > LARGEST_CELL:
-        raise ValueError(
-            f"points must be more than {points} on an axis, or half_width smaller: where the mass is, log p(x, z) "
-            f"changes by {leap:.3g} nats from a cell to the next, and one cell holds up to {most:.0%} of the mass, so "
-            "that a sum over cells is no integral"
+        said.append(
+            f"with {points} points an axis log p(x, z) changes by {leap:.3g} nats from a cell to the next where the "
+            f"mass is, and one cell holds up to {most:.0%} of it: take more points, or a smaller half_width"
         )
     if beyond > EDGE:
-        raise ValueError(
-            f"half_width must be larger: {beyond:.2g} of the mass lies in the outermost cells, and more beyond them"
-        )
+        said.append(f"{beyond:.2g} of the mass lies in the outermost cells: take a larger half_width")
+    if said:
+        warnings.warn(f"the sum is no integral: {', and '.join(said)}", GridWarning, stacklevel=5)
 
 
 @checked

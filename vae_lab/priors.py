@@ -81,7 +81,8 @@ def fit_mixture(
     begin = em.mixture_around(z, em.kmeans_plus_plus(z, components, generator))
     found = em.fit(begin, z, tolerance=1e-3, max_iter=max_iter).model
     to = {"dtype": q.mean.dtype, "device": q.mean.device}
-    normals = MultivariateNormal(found.means.to(**to), found.covariances.to(**to), validate_args=False)
+    roots = torch.linalg.cholesky(found.covariances).to(**to)  # where it is exact, and there is one on every system
+    normals = MultivariateNormal(found.means.to(**to), scale_tril=roots, validate_args=False)
     return MixtureSameFamily(Categorical(logits=found.log_w.to(**to)), normals, validate_args=False)
 
 

@@ -23,6 +23,7 @@ from vae_lab.arguments import (
     finite,
     points,
     shown,
+    tensor,
     whole,
 )
 
@@ -225,12 +226,14 @@ def cavi(
 @checked
 def update_assignments(model: BayesianMixture, x: Points, mean: Tensor, var: Tensor) -> Tensor:
     """resp_ik ∝ exp(E_q[log N(x_i; μ_k, scale² I)]), the best q(c_i) given q(μ): (N, components)."""
+    mean, var = _means_of_q(model, x, mean, var)
     return (-_expected_square(x, mean, var) / (2 * model.scale**2)).softmax(1)
 
 
 @checked
 def update_means(model: BayesianMixture, x: Points, resp: Tensor) -> tuple[Tensor, Tensor]:
     """The best q(μ_k) given q(c): Bayes' rule for a Gaussian mean, each point counted resp_ik times."""
+    resp = _assignments_of_q(model, x, resp)
     var = 1 / (1 / model.prior_scale**2 + resp.sum(0) / model.scale**2)
     return var[:, None] * (resp.T @ x) / model.scale**2, var
 
@@ -238,6 +241,7 @@ def update_means(model: BayesianMixture, x: Points, resp: Tensor) -> tuple[Tenso
 @checked
 def mixture_elbo(model: BayesianMixture, x: Points, q: MixtureQ) -> JointELBO:
     """E_q[log p(x, c, μ)] + H(q) in closed form (Blei et al. 2017, §3)."""
+    q = MixtureQ(*_means_of_q(model, x, q.mean, q.var), _assignments_of_q(model, x, q.resp))
     d, k, prior = x.shape[1], model.components, model.prior_scale**2
     log_prior = -d / 2 * log(2 * pi * prior) * k - (q.mean.square().sum() + d * q.var.sum()) / (2 * prior)
     square = _expected_square(x, q.mean, q.var) / (2 * model.scale**2)
@@ -260,6 +264,27 @@ def mixture_log_evidence(model: BayesianMixture, x: Points) -> Tensor:
     log_det = x.shape[1] / 2 * torch.log1p(count * prior / noise)
     fit = (shrunk / (2 * noise) - log_det).sum(1) - x.square().sum() / (2 * noise)
     return fit.logsumexp(0) - n * log(k) - x.numel() / 2 * log(2 * pi * noise)
+
+
+def _means_of_q(model: BayesianMixture, x: Tensor, mean, var) -> tuple[Tensor, Tensor]:
+    """Means (K, D) and variances (K,) of the components, as the points x (N, D) are: in float64 on the CPU."""
+    mean, var = points(x.shape[1])("mean", mean), tensor("var", var).to("cpu").double()
+    if len(mean) != model.components or var.shape != mean.shape[:1] or not (var > 0).all():
+        raise ValueError(
+            f"mean and var must be of shapes ({model.components}, {x.shape[1]}) and ({model.components},), var above 0, "
+            f"got {tuple(mean.shape)} and {tuple(var.shape)}, at least {var.min().item() if var.numel() else 0:.3g}"
+        )
+    return mean, var
+
+
+def _assignments_of_q(model: BayesianMixture, x: Tensor, resp) -> Tensor:
+    """Probabilities (N, K) of the components for each point, in float64 on the CPU."""
+    resp, shape = tensor("resp", resp).to("cpu").double(), (len(x), model.components)
+    if tuple(resp.shape) != shape or (resp < 0).any() or not ((resp.sum(1) - 1).abs() < 1e-6).all():
+        raise ValueError(
+            f"resp must be probabilities of shape {shape} that sum to one in each row, got shape {tuple(resp.shape)}"
+        )
+    return resp
 
 
 def _expected_square(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ EXPERIMENTS = {
         decoder_hidden=(200, 200),
         activation="tanh",
         epochs=200,
-        samples=5000,  # as many as in print
+        n_samples=5000,  # as many as in print
         published=(86.76, "burda2016"),
     ),
     "mnist-conv": Single(
@@ -43,7 +43,7 @@ EXPERIMENTS = {
         epochs=20,
         learning_rate=6e-3,
         precision="bfloat16",
-        samples=200,
+        n_samples=200,
     ),
     "mnist-plane": Single(
         "2 latents, a plane of digits; a decoder small enough for a page",

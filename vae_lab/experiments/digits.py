@@ -26,7 +26,7 @@ class Single:
 
     hidden, decoder_hidden : sizes of the hidden layers; none if the nets are convolutional, of `width`
     learning_rate : the highest of the one-cycle schedule
-    samples : K of the importance-sampled log p(x) of `measured` test images
+    n_samples : K of the importance-sampled log p(x) of `measured` test images
     published : −log p(x) in nats of the same model in print, and where
     """
 
@@ -41,14 +41,14 @@ class Single:
     batch_size: int = 100
     learning_rate: float = 4e-3
     precision: str = "float32"
-    samples: int = 1000
+    n_samples: int = 1000
     measured: int = 10_000
     seed: int = 0
     published: tuple[float, str] | None = None
 
     def quick(self) -> "Single":
         """The same in seconds."""
-        return replace(self, epochs=2, samples=20, measured=100)
+        return replace(self, epochs=2, n_samples=20, measured=100)
 
     def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and the files that show it."""
@@ -94,7 +94,7 @@ def _measure(model: VAE, test: Images, experiment: Single, history: History) -> 
     """Everything that the run found out, in nats an image."""
     start = time.perf_counter()
     terms, part = evaluate(model, test, seed=experiment.seed), test.first(experiment.measured)
-    log_p = log_likelihood(model, part, n_samples=experiment.samples, seed=experiment.seed).cpu().double()
+    log_p = log_likelihood(model, part, n_samples=experiment.n_samples, seed=experiment.seed).cpu().double()
     return {
         "parameters": sizes(model),
         "test": {"images": len(test)} | bound(terms),
@@ -102,7 +102,7 @@ def _measure(model: VAE, test: Images, experiment: Single, history: History) -> 
             "negative_log_likelihood": -log_p.mean().item(),
             "standard_error": log_p.std().item() / len(log_p) ** 0.5,
             "negative_elbo": -evaluate(model, part, seed=experiment.seed).value,  # of the same images
-            "samples": experiment.samples,
+            "n_samples": experiment.n_samples,
             "images": len(part),
         },
         "curve": [{"step": step} | bound(terms) for step, terms in history.test],

@@ -132,7 +132,7 @@ def principal_axes(codes: Tensor, n: int) -> tuple[Tensor, Tensor]:
     Each is as long as the codes' standard deviation along it; its largest number is positive.
     """
     mean = codes.mean(0)
-    _, spread, directions = torch.linalg.svd(codes - mean, full_matrices=False)
+    _, spread, directions = (part.to(mean) for part in torch.linalg.svd((codes - mean).cpu(), full_matrices=False))
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     axes = directions * largest.sign() * spread[:, None] / (len(codes) - 1) ** 0.5
     return mean, axes[:n]

@@ -61,7 +61,7 @@ def judged(judge: Classifier, train: Tensor, test: Images) -> dict:
         return frechet_distance(seen_by(judge, y), real)
 
     return {
-        "accuracy": (named == versions.labels).double().mean().item(),
+        "accuracy": (named == versions.labels).float().mean().item(),
         "train": away(train),
         "blurred": {str(factor): away(blur(x, factor)) for factor in BLURS},
         "noisy": {str(scale): away((x + scale * noise).clamp(0, 1)) for scale in NOISES},

@@ -30,7 +30,7 @@ class RateDistortion:
 
     hidden : sizes of the encoder's hidden layers; the decoder has them in the opposite order
     learning_rate : the highest of the one-cycle schedule
-    samples : K of the importance-sampled log p(x) of `measured` test images
+    n_samples : K of the importance-sampled log p(x) of `measured` test images
     drawn : how many drawings, and test images, the Fréchet distance compares
     """
 
@@ -43,7 +43,7 @@ class RateDistortion:
     epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 6e-3
-    samples: int = 200
+    n_samples: int = 200
     measured: int = 1000
     drawn: int = 10_000
     judge_steps: int = 2000
@@ -51,7 +51,7 @@ class RateDistortion:
     def quick(self) -> "RateDistortion":
         """The same in seconds."""
         ends = (self.betas[0], self.betas[-1])
-        small = {"epochs": 2, "samples": 5, "measured": 50, "drawn": 100, "judge_steps": 20}
+        small = {"epochs": 2, "n_samples": 5, "measured": 50, "drawn": 100, "judge_steps": 20}
         return replace(self, betas=ends, seeds=self.seeds[:2], **small)
 
     def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
@@ -98,7 +98,7 @@ def _trained(e: RateDistortion, train: Images, beta: float, seed: int, folder: P
 def _measure(e: RateDistortion, model: VAE, test: Images, seed: int) -> dict:
     """Rate, distortion, their sum and what it bounds, in nats an image; and how many coordinates are used."""
     terms, part = evaluate(model, test, seed=seed), test.first(e.measured)
-    log_p = log_likelihood(model, part, n_samples=e.samples, seed=seed).cpu().double()
+    log_p = log_likelihood(model, part, n_samples=e.n_samples, seed=seed).cpu().double()
     return {
         "rate": terms.kl,
         "distortion": -terms.log_lik,

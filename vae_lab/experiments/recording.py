@@ -75,7 +75,7 @@ def _grid(x: Tensor, columns: int) -> np.ndarray:
     """Images (N, C, H, W) side by side, uint8 of shape (H', W', 3)."""
     from torchvision.utils import make_grid
 
-    return make_grid(x, columns, padding=1).mul(255).round().byte().permute(1, 2, 0).numpy()
+    return make_grid(x.cpu(), columns, padding=1).mul(255).round().byte().permute(1, 2, 0).numpy()
 
 
 def _picture(pixels: np.ndarray, kind: str, **options) -> bytes:

@@ -32,7 +32,7 @@ def nearest_distance(x: Tensor, others: Tensor, *, chunk_size: Count = CHUNK_SIZ
     kind = torch.promote_types(torch.promote_types(x.dtype, others.dtype), torch.float32)
     rows, pool = (finite("a distance", each.to(x.device, kind).flatten(1), "x and others must be finite") for each in (x, others))
     nearest = torch.cat([torch.cdist(block, pool).argmin(1) for block in rows.split(chunk_size)])
-    return (rows - pool[nearest]).norm(dim=1)  # cdist finds the nearest fast, but rounds: of equal rows to above 0
+    return torch.linalg.vector_norm(rows - pool[nearest], dim=1)  # cdist finds the nearest fast, but rounds: of equal rows to above 0
 
 
 @checked

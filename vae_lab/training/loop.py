@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab import devices, identity
-from vae_lab.arguments import Count, Positive, Seed, checked, choice, finite, whole
+from vae_lab.arguments import Count, Positive, Seed, checked, choice, finite, having, whole
 from vae_lab.data import Images, ImagesLike
 from vae_lab.models import check_decoder, evaluating
 from vae_lab.objectives import check_terms, elbo
@@ -19,6 +19,8 @@ from vae_lab.training import memory
 from vae_lab.training.checkpoint import Checkpoint, CheckpointError
 from vae_lab.training.checkpoint import weights as weights_in
 from vae_lab.training.run import History, Run, interruptible, progress_bar
+
+OptimizerLike = Annotated[Any, having("zero_grad", "step", like="torch.optim.Adam")]
 
 
 def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, objective: Callable):
@@ -35,7 +37,7 @@ def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, obj
 
 @checked
 def steps(
-    model: nn.Module, batches: Iterable, objective: Callable, optimizer: torch.optim.Optimizer, scheduler=None
+    model: nn.Module, batches: Iterable, objective: Callable, optimizer: OptimizerLike, scheduler=None
 ) -> Iterator[tuple]:
     """Yield (step, terms) after each ascent step on `objective`; the caller logs, draws or stops.
 
@@ -157,7 +159,7 @@ def _adam(model: nn.Module, learning_rate: float, ends: list[int]) -> tuple:
         return one_cycle(step - begin, end - begin, learning_rate)
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.9, 0.98), fused=True)  # 1.0 times `rate`
+    optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.9, 0.98), fused=devices.fused(model))  # 1.0 times `rate`
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
 

@@ -62,7 +62,7 @@ def _fits(model: nn.Module, images: Images, size: int, step: Step) -> bool:
     """Whether one step of Adam on so many images fits; on a copy, so that nothing changes."""
     try:
         trial = copy.deepcopy(model).train()
-        optimizer = torch.optim.Adam([p for p in trial.parameters() if p.requires_grad], fused=True)
+        optimizer = torch.optim.Adam([p for p in trial.parameters() if p.requires_grad], fused=devices.fused(trial))
         with devices.same_random_numbers_after(images.device):  # a dynamic view draws too
             step(trial, images.read(slice(0, size)), optimizer)
         return True

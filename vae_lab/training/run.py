@@ -133,8 +133,8 @@ class Run:
         if found:
             bad = min(found)
             self.stop_diverged(f"objective became {mean(values[bad]):.3g}", bad, rates[bad - first])
-        gradients = [p.grad.norm() for p in self.model.parameters() if p.grad is not None]
-        norm = torch.stack(gradients).norm().item()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])).item()
         if not math.isfinite(norm):  # nor are the weights, though the objective has not been there yet
             self.stop_diverged(f"gradient became {norm}", self.steps - 1, rates[-1])
         self.gradient = f"; its gradient had norm {norm:.2g} at step {self.steps}"
