@@ -11,7 +11,8 @@ export OMP_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab benchmarks -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
-SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/theme/*.css))
+SPHINX_SOURCES := $(shell find site/sphinx site/pictures -type f ! -path '*/.*' ! -name '*.pyc')
+BROWSER_SOURCES := $(shell find site/browser -type f ! -path '*/.*')
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
@@ -48,7 +49,7 @@ lint: .venv/.installed  ## format and lint code, notebooks and workflows
 	$(BIN)/zizmor --offline --quiet --min-severity medium .github
 
 notebooks: .venv/.installed  ## execute the notebooks in place and strip what differs from run to run
-	$(BIN)/python site/execute.py in-place
+	$(BIN)/python site/tools/execute.py in-place
 	@echo "The notebooks in book/ are executed: look at them with git diff --stat"
 
 assignments: .venv/.installed  ## make the assignments: student versions, solutions, autograders
@@ -69,20 +70,20 @@ serve: $(HTML)  ## build the book and serve it at http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html 8000
 
 pdf: $(HTML) .venv/.chromium  ## print the book
-	$(BIN)/python site/pdf.py _build/book.pdf
+	$(BIN)/python site/tools/pdf.py _build/book.pdf
 	@echo "The PDF: file://$(CURDIR)/_build/book.pdf"
 
 screenshot: $(HTML) .venv/.chromium  ## take the pictures of the book for the README and for links to it
-	$(BIN)/python site/screenshot.py site/screenshot.png site/card.png
-	@echo "The pictures: site/screenshot.png and site/card.png"
+	$(BIN)/python site/tools/screenshot.py site/pictures/screenshot.png site/pictures/card.png
+	@echo "The pictures: site/pictures/screenshot.png and site/pictures/card.png"
 
 clean:  ## remove everything that was built (.venv stays)
 	rm -rf _build site/dist site/node_modules .pytest_cache .ruff_cache
 	@echo "Clean. To set up from nothing, remove .venv as well."
 
 # Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
-$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/valid_html.py site/published.py site/logo.svg site/card.png $(shell find site/templates -type f) _build/.settings .venv/.installed
-	$(BIN)/python site/execute.py cache
+$(HTML): $(BOOK_SOURCES) $(SPHINX_SOURCES) site/dist/book.css _build/.settings .venv/.installed
+	$(BIN)/python site/tools/execute.py cache
 	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
 	@echo "Building the pages ..."
 	$(BIN)/jupyter-book build -q -W -n --keep-going . > /dev/null || { rm -rf _build/html; exit 1; }
@@ -92,9 +93,9 @@ _build/.settings: FORCE
 	@mkdir -p _build; echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
 FORCE:
 
-site/dist/book.css: $(SITE_SOURCES) site/node_modules/.package-lock.json
+site/dist/book.css: $(BROWSER_SOURCES) site/node_modules/.package-lock.json
 	@echo "Bundling styles, fonts, widgets and MathJax ..."
-	@cd site && ../$(BIN)/node build.js
+	@cd site && ../$(BIN)/node browser/build.js
 
 site/node_modules/.package-lock.json: site/package-lock.json .venv/.installed
 	@echo "Installing the site's packages ..."
@@ -117,5 +118,5 @@ $(BIN)/uv:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
 
 .venv/.chromium: .venv/.installed
-	@$(BIN)/python site/browser.py
+	@$(BIN)/python site/tools/chromium.py
 	@touch $@

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 from test_site import FILES, HTML, PAGES
 
-from browser import QUIET, find, launch
+from chromium import QUIET, find, launch
 
 SITE = Path(__file__).parents[1] / "site"
 AXE = SITE / "node_modules/axe-core/axe.min.js"

@@ -184,7 +184,7 @@ CUT = """[...document.querySelectorAll('article :is(p, pre, table, img, svg, can
 def pdf(tmp_path_factory):
     """The PDF of the first page, which has a widget, and of the notation, which has equations."""
     path = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    command = [sys.executable, ROOT / "site/pdf.py", path, "index", "notation"]
+    command = [sys.executable, ROOT / "site/tools/pdf.py", path, "index", "notation"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return PdfReader(path)
@@ -235,6 +235,6 @@ def test_links_of_the_pdf_lead_to_its_own_pages_or_to_the_web(pdf):
 
 def test_a_page_that_is_none_is_named():
     run = subprocess.run(
-        [sys.executable, "site/pdf.py", "x.pdf", "08-vea"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "site/tools/pdf.py", "x.pdf", "08-vea"], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 1 and "no page of _toc.yml is called 08-vea" in run.stderr

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 from book_html import inline
-from browser import launch
+from chromium import launch
 from vae_lab.plotting import use_style
 
 ROOT = Path(__file__).parents[1]

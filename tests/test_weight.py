@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from test_site import EXPLORERS, FILES, HTML, PAGES, host  # noqa: F401
 
-from browser import launch
+from chromium import launch
 
 MOST = 1.5e6  # bytes of a page with its widgets, gzipped
 SHIFT = 0.25  # of the layout while it loads: where Web Vitals calls it poor

@@ -1,7 +1,6 @@
 """The widgets: JavaScript against PyTorch, refusals, what a page is given, behavior in a browser."""
 
 import base64
-import importlib.util
 import io
 import json
 import re
@@ -22,7 +21,6 @@ from vae_lab import nets, plotting
 from vae_lab.widgets import bundle, flipbook, latent_explorer
 from vae_lab.widgets.decoder import export, latents_of
 
-ROOT = Path(__file__).parents[1]
 FILES = Path(bundle.__file__).parent
 RUN = """
 import { decode } from "./decoder.js";
@@ -438,10 +436,9 @@ PIXELS = "(c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).da
 @pytest.fixture(scope="module")
 def browser():
     pytest.importorskip("playwright", reason="no Playwright here; pip install -e '.[test]'")
-    spec = importlib.util.spec_from_file_location("browser", ROOT / "site" / "browser.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with module.launch() as running:
+    from chromium import launch
+
+    with launch() as running:
         yield running
 
 

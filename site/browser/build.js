@@ -20,7 +20,7 @@ const shared = { bundle: true, minify: true, legalComments: "none", logLevel: "w
 // The style sheet, and beside it the fonts that it names.
 await build({
   ...shared,
-  entryPoints: ["theme/book.css"],
+  entryPoints: ["browser/theme/book.css"],
   outdir: dist,
   assetNames: "fonts/[name]",
   loader: { ".woff2": "file", ".svg": "dataurl", ".png": "dataurl" },
@@ -29,7 +29,7 @@ await build({
 // The widget manager: one classic script, loaded only by pages with widgets.
 await build({
   ...shared,
-  entryPoints: ["widgets.js"],
+  entryPoints: ["browser/widgets.js"],
   outdir: dist,
   format: "iife",
   define: {
@@ -43,7 +43,7 @@ await build({
 });
 
 // MathJax: our configuration, which calls its loader, the components it names, one font.
-await build({ ...shared, entryPoints: ["mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
+await build({ ...shared, entryPoints: ["browser/mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
 const component = (name) => `node_modules/mathjax/${name}`;
 for (const name of ["startup.js", "core.js", "input/tex.js", "input/tex/extensions", "output/chtml.js", "a11y/assistive-mml.js"])
   cpSync(component(name), `${dist}/mathjax/${name}`, { recursive: true });

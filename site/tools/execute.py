@@ -1,7 +1,7 @@
 """Run the book's notebooks, as many at a time as there are cores.
 
-python site/execute.py cache      fill jupyter-book's cache, so that its build finds every notebook executed
-python site/execute.py in-place   execute the committed notebooks and strip what differs from run to run
+python site/tools/execute.py cache      fill jupyter-book's cache, so that its build runs no notebook
+python site/tools/execute.py in-place   run the committed notebooks, and strip what differs from run to run
 """
 
 import hashlib

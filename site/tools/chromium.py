@@ -1,6 +1,6 @@
 """A headless Chromium for the tests and the README's picture.
 
-python site/browser.py      make sure that there is one: the system's, else apt's, else Playwright's own
+python site/tools/chromium.py      make sure that there is one: the system's, apt's or Playwright's own
 """
 
 import os

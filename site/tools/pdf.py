@@ -1,6 +1,6 @@
 """Print the built book: one PDF with a title page, contents, bookmarks, and links that lead to its own pages.
 
-python site/pdf.py BOOK.pdf [PAGE ...]      all pages in the order of _toc.yml, or those named, such as 08-vae
+python site/tools/pdf.py BOOK.pdf [PAGE ...]      every page in the order of _toc.yml, or those named: 08-vae
 """
 
 import json
@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 
 import yaml
 
-from browser import launch
+from chromium import launch
 
 HTML = Path("_build/html").resolve()
 WAIT = 60_000  # milliseconds for a page to be whole
