@@ -10,6 +10,7 @@ execute = pytest.importorskip("execute", reason="the book's tools are not here: 
 FILES = {
     "requirements.txt": b"torch==2",
     "vae_lab/em.py": b"FLOOR = 1",
+    "vae_lab/training/checkpoint.py": b"",
     "vae_lab/widgets/ui.js": b"let a",
     "vae_lab/widgets/base.css": b"a {}",
     "benchmarks/work.py": b"",

@@ -94,7 +94,7 @@ def fingerprint() -> str:
 def counts(path: Path) -> bool:
     """Whether this is a file that a notebook may read: not hidden, compiled, or where a run resumes."""
     passing = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
-    return path.is_file() and not passing and not path.name.startswith("checkpoint.")
+    return path.is_file() and not passing and not path.match("checkpoint*.safetensors*")
 
 
 def execute_in_place() -> bool:
