@@ -1,6 +1,7 @@
 // Builds dist/, everything the book's pages load that is not Sphinx's own: nothing comes from another host.
+
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 
 const dist = "dist";
 rmSync(dist, { recursive: true, force: true });
@@ -10,7 +11,10 @@ mkdirSync(dist);
 const unneeded = {
   name: "unneeded",
   setup(b) {
-    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({ path, namespace: "empty" }));
+    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({
+      path,
+      namespace: "empty",
+    }));
     b.onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {}" }));
   },
 };
@@ -45,10 +49,18 @@ await build({
 // MathJax: our configuration, which calls its loader, the components it names, one font.
 await build({ ...shared, entryPoints: ["browser/mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
 const component = (name) => `node_modules/mathjax/${name}`;
-for (const name of ["startup.js", "core.js", "input/tex.js", "input/tex/extensions", "output/chtml.js", "a11y/assistive-mml.js"])
+for (const name of [
+  "startup.js",
+  "core.js",
+  "input/tex.js",
+  "input/tex/extensions",
+  "output/chtml.js",
+  "a11y/assistive-mml.js",
+])
   cpSync(component(name), `${dist}/mathjax/${name}`, { recursive: true });
 const font = "node_modules/@mathjax/mathjax-stix2-font";
-for (const name of ["chtml.js", "chtml"]) cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });
+for (const name of ["chtml.js", "chtml"])
+  cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });
 
 // The licenses of what the pages load ask to travel with it; tools for development stay here.
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
@@ -56,7 +68,9 @@ const licenses = [];
 for (const folder of Object.keys(packages).filter((name) => name && !packages[name].dev)) {
   for (const entry of readdirSync(folder, { recursive: true })) {
     if (/(^|\/)licen[cs]e(\.\w+)?$/i.test(entry) && !entry.includes("node_modules/"))
-      licenses.push(`== ${folder.slice("node_modules/".length)}/${entry}\n\n${readFileSync(`${folder}/${entry}`, "utf8").trim()}\n`);
+      licenses.push(
+        `== ${folder.slice("node_modules/".length)}/${entry}\n\n${readFileSync(`${folder}/${entry}`, "utf8").trim()}\n`,
+      );
   }
 }
 writeFileSync(`${dist}/third-party-licenses.txt`, licenses.sort().join("\n\n"));

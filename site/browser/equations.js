@@ -62,7 +62,8 @@ export function paint(node) {
  * is another line to go to, neither at thin spaces nor between brackets of any kind. */
 export function keepTogether(root) {
   const inText = root.attributes.get("display") !== "block";
-  const opening = 4, closing = 5; // TeX's classes
+  const opening = 4;
+  const closing = 5; // TeX's classes
   const bracket = (node, sign, kind) => text(node) === sign || (inText && node.texClass === kind);
   const thin = (node) => !node.attributes.isSet("linebreak") && parseFloat(node.attributes.get("width")) < 1;
   let depth = 0;

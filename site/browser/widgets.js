@@ -19,7 +19,8 @@ const spoken = (View) =>
   class extends View {
     render() {
       super.render();
-      const handle = this.el.querySelector(".noUi-handle"), told = "aria-valuetext";
+      const handle = this.el.querySelector(".noUi-handle");
+      const told = "aria-valuetext";
       this.label.id = `label-${this.cid}`;
       handle.setAttribute("aria-labelledby", this.label.id);
       if (this.readout.contentEditable === "true") {
@@ -40,7 +41,11 @@ const spoken = (View) =>
 
 class PageManager extends ManagerBase {
   async loadClass(name, module) {
-    const classes = { "@jupyter-widgets/base": base, "@jupyter-widgets/controls": controls, anywidget: await anywidget }[module];
+    const classes = {
+      "@jupyter-widgets/base": base,
+      "@jupyter-widgets/controls": controls,
+      anywidget: await anywidget,
+    }[module];
     if (!classes?.[name]) throw new Error(`This page has no widget ${module}.${name}`);
     return name.endsWith("SliderView") ? spoken(classes[name]) : classes[name];
   }

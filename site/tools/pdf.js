@@ -1,10 +1,13 @@
 // Run by pdf.py in a page whose equations are set and whose widgets are drawn: what to print of it, as
 // [title, HTML that needs no script and whose ids are the page's own, styles that scripts brought].
 ([name, pages, site]) => {
-  const article = document.querySelector("article"), address = `${site}book/${name}.html`, own = `#${name}--`;
+  const article = document.querySelector("article");
+  const address = `${site}book/${name}.html`;
+  const own = `#${name}--`;
   for (const canvas of article.querySelectorAll("canvas")) {
     const times = Math.max(1, Math.round(600 / canvas.width)); // or a viewer would blur the few pixels
-    const big = document.createElement("canvas"), pen = big.getContext("2d");
+    const big = document.createElement("canvas");
+    const pen = big.getContext("2d");
     Object.assign(big, { width: canvas.width * times, height: canvas.height * times });
     pen.imageSmoothingEnabled = false;
     pen.drawImage(canvas, 0, 0, big.width, big.height);
@@ -34,12 +37,14 @@
   function there({ href }) {
     const here = new URL(".", location).href;
     if (!href.startsWith(here)) return href;
-    const [file, id] = href.slice(here.length).split("#"), page = file.replace(/[.]html$/, "");
+    const [file, id] = href.slice(here.length).split("#");
+    const page = file.replace(/[.]html$/, "");
     if (!pages.includes(page)) return `${site}book/${href.slice(here.length)}`;
     return id ? `#${page}--${id}` : `#${page}`;
   }
 
-  const rules = (/** @type {HTMLStyleElement} */ { sheet }) => [...sheet.cssRules].map((rule) => rule.cssText).join("\n");
+  const rules = (/** @type {HTMLStyleElement} */ { sheet }) =>
+    [...sheet.cssRules].map((rule) => rule.cssText).join("\n");
   const styles = [...document.querySelectorAll("head > style")].map(rules); // MathJax adds rules beside the text
   return [article.querySelector("h1").textContent.trim(), article.innerHTML, styles];
 };

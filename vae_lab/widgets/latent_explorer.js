@@ -21,8 +21,11 @@ function decoderOf(model) {
 /** The decoded image: gray as white on black in every theme, color as it is.
  * @param {Model} model */
 function makeImage(model) {
-  const [channels, height, width] = model.get("shape"), decoder = decoderOf(model), area = width * height;
-  const { canvas, context } = pixelCanvas(width, height, 256), image = context.createImageData(width, height);
+  const [channels, height, width] = model.get("shape");
+  const decoder = decoderOf(model);
+  const area = width * height;
+  const { canvas, context } = pixelCanvas(width, height, 256);
+  const image = context.createImageData(width, height);
   image.data.fill(255);
   const paint = (/** @type {Float32Array} */ z) => {
     const x = decoder(z);
@@ -38,7 +41,8 @@ function makeImage(model) {
 /** A menu for one of the plane's coordinates; choosing the other's swaps the two.
  * @param {Model} model @param {"across" | "up"} trait */
 function menu(model, trait) {
-  const other = trait === "across" ? "up" : "across", names = /** @type {string[]} */ (model.get("names"));
+  const other = trait === "across" ? "up" : "across";
+  const names = /** @type {string[]} */ (model.get("names"));
   const options = names.map((name, i) => html("option", { value: i }, name));
   const select = /** @type {HTMLSelectElement} */ (html("select", { "aria-label": `coordinate ${trait}` }, ...options));
   select.onchange = () => {
@@ -53,24 +57,38 @@ function menu(model, trait) {
  * @param {Model} model @param {Latents} latents @param {Float32Array} z */
 function inNumbers(model, latents, z) {
   const shown = z.length <= 3 ? [...z.keys()] : [model.get("across"), model.get("up")];
-  return shown.map(latents.axis).map(({ name, i, step }) => `${name} = ${written(z[i], step)}`).join(", ");
+  return shown
+    .map(latents.axis)
+    .map(({ name, i, step }) => `${name} = ${written(z[i], step)}`)
+    .join(", ");
 }
 
 /** Everything on the page, and what redraws it.
  * @param {Model} model @param {Latents} latents */
 function build(model, latents) {
-  const image = makeImage(model), plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
+  const image = makeImage(model);
+  const plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
   const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
   const numbers = html("div", { class: "numbers", "aria-live": "polite" });
-  const reset = html("button", { type: "button", click: () => latents.write({ ...model.get("start") }) }, "Put it back");
+  const reset = html(
+    "button",
+    { type: "button", click: () => latents.write({ ...model.get("start") }) },
+    "Put it back",
+  );
   const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
   const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];
   const right = html("div", {}, html("div", { class: "caption" }, "the decoder’s image"), image.canvas, numbers);
   const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), reset);
-  const root = html("div", { class: "vae-widget vae-latent-explorer" }, html("div", { class: "stage" }, ...left, right), foot);
+  const root = html(
+    "div",
+    { class: "vae-widget vae-latent-explorer" },
+    html("div", { class: "stage" }, ...left, right),
+    foot,
+  );
 
   function draw() {
-    const z = latents.read(), began = performance.now();
+    const z = latents.read();
+    const began = performance.now();
     image.paint(z);
     root.dataset.ms = (performance.now() - began).toFixed(2);
     numbers.textContent = inNumbers(model, latents, z);
@@ -87,9 +105,16 @@ function build(model, latents) {
 
 /** @param {{model: Model, el: HTMLElement}} view */
 function render({ model, el }) {
-  const latents = latentsOf(model), { root, draw, layOut } = build(model, latents);
-  const moved = oncePerFrame(draw), turned = oncePerFrame(layOut);
-  const ends = [watch(model, latents.traits, moved.ask), watch(model, ["across", "up"], turned.ask), moved.stop, turned.stop];
+  const latents = latentsOf(model);
+  const { root, draw, layOut } = build(model, latents);
+  const moved = oncePerFrame(draw);
+  const turned = oncePerFrame(layOut);
+  const ends = [
+    watch(model, latents.traits, moved.ask),
+    watch(model, ["across", "up"], turned.ask),
+    moved.stop,
+    turned.stop,
+  ];
   layOut();
   el.append(root);
   return () => {

@@ -19,9 +19,12 @@ const ARROW_KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1],
  * @param {Model} model */
 export function latentsOf(model) {
   const names = /** @type {string[]} */ (model.get("names"));
-  const traits = names.map((_, i) => `z${i}`), ranges = model.get("ranges"), steps = model.get("steps");
+  const traits = names.map((_, i) => `z${i}`);
+  const ranges = model.get("ranges");
+  const steps = model.get("steps");
   const onStep = (/** @type {number} */ value, /** @type {number} */ i) => {
-    const [low, high] = ranges[i], inside = Math.min(high, Math.max(low, value));
+    const [low, high] = ranges[i];
+    const inside = Math.min(high, Math.max(low, value));
     return Number((low + Math.round((inside - low) / steps[i]) * steps[i]).toFixed(7));
   };
   return {
@@ -39,7 +42,8 @@ export function latentsOf(model) {
 /** The plane as an element; call `layOut` when its coordinates change and `update` when the point moves.
  * @param {Model} model @param {Latents} latents */
 export function makePlane(model, latents) {
-  const codes = codesOf(model), { root, axes, paper, back, cross, handle, tip } = planeElements();
+  const codes = codesOf(model);
+  const { root, axes, paper, back, cross, handle, tip } = planeElements();
   const pair = () => [latents.axis(model.get("across")), latents.axis(model.get("up"))];
   const tell = (/** @type {number} */ x, /** @type {number} */ y) => {
     tip.textContent = codes.near(x, y);
@@ -56,7 +60,10 @@ export function makePlane(model, latents) {
   }
 
   function update() {
-    const [x, y] = pair(), z = latents.read(), px = along(x, z[x.i]), py = SIDE - along(y, z[y.i]);
+    const [x, y] = pair();
+    const z = latents.read();
+    const px = along(x, z[x.i]);
+    const py = SIDE - along(y, z[y.i]);
     handle.setAttribute("transform", `translate(${px} ${py})`);
     cross.setAttribute("d", `M${px} 0V${SIDE}M0 ${py}H${SIDE}`);
     tell(px, py);
@@ -64,7 +71,10 @@ export function makePlane(model, latents) {
     root.setAttribute("aria-valuemin", String(x.low));
     root.setAttribute("aria-valuemax", String(x.high));
     root.setAttribute("aria-valuenow", written(z[x.i], x.step).replace("−", "-"));
-    root.setAttribute("aria-valuetext", `${x.name} ${written(z[x.i], x.step)}, ${y.name} ${written(z[y.i], y.step)}${near}`);
+    root.setAttribute(
+      "aria-valuetext",
+      `${x.name} ${written(z[x.i], x.step)}, ${y.name} ${written(z[y.i], y.step)}${near}`,
+    );
   }
 
   root.addEventListener("pointerleave", update);
@@ -86,7 +96,10 @@ function steer(root, paper, latents, pair) {
     latents.write({ [x.i]: x.low + across * (x.high - x.low), [y.i]: y.high - down * (y.high - y.low) });
   });
   root.addEventListener("keydown", (event) => {
-    const by = ARROW_KEYS[event.key], far = event.shiftKey ? 5 : 1, [x, y] = pair(), z = latents.read();
+    const by = ARROW_KEYS[event.key];
+    const far = event.shiftKey ? 5 : 1;
+    const [x, y] = pair();
+    const z = latents.read();
     if (!by) return;
     event.preventDefault();
     root.classList.add("touched");
@@ -96,7 +109,9 @@ function steer(root, paper, latents, pair) {
 
 /** The parts of the plane, nothing in them yet. */
 function planeElements() {
-  const axes = svg("g", { "aria-hidden": true }), back = svg("g"), cross = svg("path", { class: "cross" });
+  const axes = svg("g", { "aria-hidden": true });
+  const back = svg("g");
+  const cross = svg("path", { class: "cross" });
   const paper = svg("rect", { class: "paper", width: SIDE, height: SIDE });
   const clipped = svg("svg", { class: "clipped", "aria-hidden": true, width: SIDE, height: SIDE }, back, cross);
   const arrows = svg("path", { class: "arrows", d: ARROWS });
@@ -116,9 +131,14 @@ function along({ low, high }, value) {
 /** The codes of a data set, seen along two coordinates: one path a label.
  * @param {Model} model */
 function codesOf(model) {
-  const latents = model.get("names").length, bytes = asView(model.get("codes")), labels = asView(model.get("labels"));
-  const numbers = halves(bytes, 0, bytes.byteLength / 2), count = numbers.length / latents;
-  const names = /** @type {string[]} */ (model.get("label_names")), x = new Float32Array(count), y = new Float32Array(count);
+  const latents = model.get("names").length;
+  const bytes = asView(model.get("codes"));
+  const labels = asView(model.get("labels"));
+  const numbers = halves(bytes, 0, bytes.byteLength / 2);
+  const count = numbers.length / latents;
+  const names = /** @type {string[]} */ (model.get("label_names"));
+  const x = new Float32Array(count);
+  const y = new Float32Array(count);
   const kind = (/** @type {number} */ n) => (names.length ? labels.getUint8(n) : 0);
   const colors = names.length ? names.map((_, k) => `class-${k % CLASSES}`) : ["class-none"];
   const paths = colors.map((color) => svg("path", { class: `codes ${color}` }));
@@ -135,7 +155,8 @@ function codesOf(model) {
   }
   /** The label of the nearest code, or "" where none is near. @param {number} px @param {number} py */
   function near(px, py) {
-    let best = -1, least = NEAR ** 2;
+    let best = -1;
+    let least = NEAR ** 2;
     for (let n = 0; n < count; n++) {
       const distance = (x[n] - px) ** 2 + (y[n] - py) ** 2;
       if (distance < least) [least, best] = [distance, n];
@@ -151,8 +172,17 @@ function legend(names, colors, paths) {
   const only = (/** @type {number} */ chosen) =>
     paths.forEach((path, k) => path.classList.toggle("faint", chosen >= 0 && chosen !== k));
   const keys = names.map((name, k) => {
-    const events = { pointerenter: () => only(k), focus: () => only(k), pointerleave: () => only(-1), blur: () => only(-1) };
-    return html("button", { class: `key ${colors[k]}`, type: "button", "aria-label": `show only ${name}`, ...events }, name);
+    const events = {
+      pointerenter: () => only(k),
+      focus: () => only(k),
+      pointerleave: () => only(-1),
+      blur: () => only(-1),
+    };
+    return html(
+      "button",
+      { class: `key ${colors[k]}`, type: "button", "aria-label": `show only ${name}`, ...events },
+      name,
+    );
   });
   return html("div", { class: "legend" }, ...keys);
 }
@@ -166,7 +196,9 @@ function zeroLines(x, y) {
  * @param {Axis} x @param {Axis} y */
 function priorCircles(x, y) {
   const center = { class: "prior", cx: along(x, 0), cy: SIDE - along(y, 0) };
-  const circles = [1, 2, 3].map((r) => svg("ellipse", { ...center, rx: along(x, r) - center.cx, ry: along(y, r) - along(y, 0) }));
+  const circles = [1, 2, 3].map((r) =>
+    svg("ellipse", { ...center, rx: along(x, r) - center.cx, ry: along(y, r) - along(y, 0) }),
+  );
   return [...circles, svg("text", { class: "of-prior", x: 6, y: SIDE - 7 }, "prior: 1, 2, 3 σ")];
 }
 

@@ -6,7 +6,8 @@
 
 /** log p(x) = log ∫ p(x, z) dz. @param {Grid} grid */
 export function logEvidence({ count, reach, logJoint }) {
-  const highest = logJoint.reduce((a, b) => Math.max(a, b)), h = (2 * reach) / (count - 1);
+  const highest = logJoint.reduce((a, b) => Math.max(a, b));
+  const h = (2 * reach) / (count - 1);
   let sum = 0;
   for (const value of logJoint) sum += Math.exp(value - highest);
   return highest + Math.log(sum * h * h);
@@ -15,13 +16,17 @@ export function logEvidence({ count, reach, logJoint }) {
 /** E_q[log p(x, z) − log q(z)] and E_q[log q(z) − log p(z | x)], and how much of q the grid holds.
  * @param {Grid} grid @param {number} evidence log p(x) @param {Gaussian} q */
 export function bound({ count, reach, logJoint }, evidence, [m0, m1, s0, s1, rho]) {
-  const h = (2 * reach) / (count - 1), rest = 1 - rho * rho;
+  const h = (2 * reach) / (count - 1);
+  const rest = 1 - rho * rho;
   const constant = -Math.log(2 * Math.PI * s0 * s1 * Math.sqrt(rest));
-  let elbo = 0, kl = 0, mass = 0;
+  let elbo = 0;
+  let kl = 0;
+  let mass = 0;
   for (let i = 0, n = 0; i < count; i++) {
     const u = (-reach + i * h - m0) / s0;
     for (let j = 0; j < count; j++, n++) {
-      const v = (-reach + j * h - m1) / s1, logQ = constant - (u * u - 2 * rho * u * v + v * v) / (2 * rest);
+      const v = (-reach + j * h - m1) / s1;
+      const logQ = constant - (u * u - 2 * rho * u * v + v * v) / (2 * rest);
       if (logQ < -80) continue; // what is left out is below 1e-30
       const q = Math.exp(logQ);
       mass += q;

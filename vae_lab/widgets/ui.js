@@ -31,7 +31,9 @@ function dress(element, properties, children) {
 export function pixelCanvas(width, height, room) {
   const scale = Math.max(1, Math.floor(room / Math.max(width, height)));
   const style = `width: ${width * scale}px; image-rendering: ${scale > 2 ? "pixelated" : "auto"}`;
-  const canvas = /** @type {HTMLCanvasElement} */ (html("canvas", { class: "image", role: "img", width, height, style }));
+  const canvas = /** @type {HTMLCanvasElement} */ (
+    html("canvas", { class: "image", role: "img", width, height, style })
+  );
   return { canvas, context: /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")) };
 }
 
@@ -80,7 +82,8 @@ export function mount(model, el, root, traits, draw) {
     draw();
     root.dataset.ms = (performance.now() - began).toFixed(2);
   };
-  const { ask, stop } = oncePerFrame(timed), end = watch(model, traits, ask);
+  const { ask, stop } = oncePerFrame(timed);
+  const end = watch(model, traits, ask);
   timed();
   el.append(root);
   return () => {
