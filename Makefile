@@ -4,6 +4,8 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 UV := uv==0.13.8
+# Programs among the site's packages start with this Node.
+NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 HTML := _build/html/index.html
 
 # One thread a notebook: results do not depend on the machine's cores, and notebooks run side by side.
@@ -43,9 +45,11 @@ mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there
 alone: .venv/.chromium  ## run every chapter outside the repository, with the oldest and the newest versions allowed
 	$(BIN)/pytest -q -n 2 --dist loadgroup -k "$(ONLY)" tests/alone.py
 
-lint: .venv/.installed  ## format and lint code, notebooks and workflows
+lint: .venv/.installed site/node_modules/.package-lock.json  ## format, lint and types of Python, notebooks, JavaScript, CSS and workflows
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(NODE) site/node_modules/.bin/biome check --error-on-warnings
+	$(NODE) site/node_modules/.bin/tsc
 	$(BIN)/zizmor --offline --quiet --min-severity medium .github
 
 notebooks: .venv/.installed  ## execute the notebooks in place and strip what differs from run to run
@@ -95,11 +99,11 @@ FORCE:
 
 site/dist/book.css: $(BROWSER_SOURCES) site/node_modules/.package-lock.json
 	@echo "Bundling styles, fonts, widgets and MathJax ..."
-	@cd site && ../$(BIN)/node browser/build.js
+	@cd site && $(NODE) node browser/build.js
 
 site/node_modules/.package-lock.json: site/package-lock.json .venv/.installed
 	@echo "Installing the site's packages ..."
-	@cd site && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error
+	@cd site && $(NODE) npm ci --loglevel=error
 	@touch $@
 
 .venv/.installed: requirements.txt pyproject.toml $(BIN)/uv

@@ -8,6 +8,7 @@ rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 
 // What base-manager imports and no notebook of ours can need: ipywidgets 7, and a sanitizer for descriptions in HTML.
+/** @type {import("esbuild").Plugin} */
 const unneeded = {
   name: "unneeded",
   setup(b) {
@@ -19,6 +20,7 @@ const unneeded = {
   },
 };
 
+/** @type {import("esbuild").BuildOptions} */
 const shared = { bundle: true, minify: true, legalComments: "none", logLevel: "warning", target: "es2022" };
 
 // The style sheet, and beside it the fonts that it names.
@@ -48,7 +50,7 @@ await build({
 
 // MathJax: our configuration, which calls its loader, the components it names, one font.
 await build({ ...shared, entryPoints: ["browser/mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
-const component = (name) => `node_modules/mathjax/${name}`;
+const component = (/** @type {string} */ name) => `node_modules/mathjax/${name}`;
 for (const name of [
   "startup.js",
   "core.js",
@@ -64,9 +66,10 @@ for (const name of ["chtml.js", "chtml"])
 
 // The licenses of what the pages load ask to travel with it; tools for development stay here.
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
+/** @type {string[]} */
 const licenses = [];
 for (const folder of Object.keys(packages).filter((name) => name && !packages[name].dev)) {
-  for (const entry of readdirSync(folder, { recursive: true })) {
+  for (const entry of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (/(^|\/)licen[cs]e(\.\w+)?$/i.test(entry) && !entry.includes("node_modules/"))
       licenses.push(
         `== ${folder.slice("node_modules/".length)}/${entry}\n\n${readFileSync(`${folder}/${entry}`, "utf8").trim()}\n`,

@@ -6,9 +6,9 @@ import { asView, draggable, html, mount, short, svg, written } from "./ui.js";
 /** @typedef {import("./quadrature.js").Gaussian} Gaussian */
 /** @typedef {ReturnType<typeof gaussianOf>} Q */
 
-const SIDE = 256;
-const TRAITS = ["m0", "m1", "s0", "s1", "rho"]; // pixels
-const BAR = { width: 64, height: 256 };
+const SIDE = 256; // pixels
+const BAR = { width: 64, height: 256 }; // pixels
+const TRAITS = ["m0", "m1", "s0", "s1", "rho"];
 const ARROWS = "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4";
 
 /** @type {Record<string, [number, number]>} */

@@ -32,7 +32,10 @@ export function halves(view, start, count) {
 export function decode(layers, weights) {
   const view = asView(weights);
   let at = 0;
-  const read = (/** @type {number} */ count) => halves(view, (at += 2 * count) - 2 * count, count);
+  const read = (/** @type {number} */ count) => {
+    at += 2 * count;
+    return halves(view, at - 2 * count, count);
+  };
   const steps = layers.map((layer) => STEPS[layer.op](layer, read));
   if (at !== view.byteLength) throw new Error(`the layers need ${at} bytes of weights, there are ${view.byteLength}`);
   return (z, t = 0) => {
@@ -50,7 +53,7 @@ const STEPS = {
   conv_transpose: convTranspose,
   upsample,
   gate,
-  relu: () => inPlace((v) => (v > 0 ? v : 0)),
+  relu: () => inPlace((v) => Math.max(0, v)),
   leaky_relu: ({ slope }) => inPlace((v) => (v > 0 ? v : slope * v)),
   tanh: () => inPlace(Math.tanh),
   sigmoid: () => inPlace((v) => 1 / (1 + Math.exp(-v))),
@@ -255,20 +258,44 @@ function product(A, B, depth, C) {
         const b2 = B[b + 2];
         const b3 = B[b + 3];
         let v = A[a];
-        (c00 += v * b0), (c01 += v * b1), (c02 += v * b2), (c03 += v * b3);
+        c00 += v * b0;
+        c01 += v * b1;
+        c02 += v * b2;
+        c03 += v * b3;
         v = A[a + 1];
-        (c10 += v * b0), (c11 += v * b1), (c12 += v * b2), (c13 += v * b3);
+        c10 += v * b0;
+        c11 += v * b1;
+        c12 += v * b2;
+        c13 += v * b3;
         v = A[a + 2];
-        (c20 += v * b0), (c21 += v * b1), (c22 += v * b2), (c23 += v * b3);
+        c20 += v * b0;
+        c21 += v * b1;
+        c22 += v * b2;
+        c23 += v * b3;
         v = A[a + 3];
-        (c30 += v * b0), (c31 += v * b1), (c32 += v * b2), (c33 += v * b3);
+        c30 += v * b0;
+        c31 += v * b1;
+        c32 += v * b2;
+        c33 += v * b3;
       }
-      (C[o] = c00), (C[o + 1] = c01), (C[o + 2] = c02), (C[o + 3] = c03);
+      C[o] = c00;
+      C[o + 1] = c01;
+      C[o + 2] = c02;
+      C[o + 3] = c03;
       const p = o + columns;
       const q = p + columns;
       const r = q + columns;
-      (C[p] = c10), (C[p + 1] = c11), (C[p + 2] = c12), (C[p + 3] = c13);
-      (C[q] = c20), (C[q + 1] = c21), (C[q + 2] = c22), (C[q + 3] = c23);
-      (C[r] = c30), (C[r + 1] = c31), (C[r + 2] = c32), (C[r + 3] = c33);
+      C[p] = c10;
+      C[p + 1] = c11;
+      C[p + 2] = c12;
+      C[p + 3] = c13;
+      C[q] = c20;
+      C[q + 1] = c21;
+      C[q + 2] = c22;
+      C[q + 3] = c23;
+      C[r] = c30;
+      C[r + 1] = c31;
+      C[r + 2] = c32;
+      C[r + 3] = c33;
     }
 }

@@ -119,7 +119,7 @@ function makePlane(model, state) {
       const resp = [...logResp.subarray(n * K, (n + 1) * K)].map(Math.exp);
       dot.setAttribute("style", `fill: ${mixed(resp)}`);
     });
-    parts.forEach((part) => part.update());
+    for (const part of parts) part.update();
   };
   return { root, update };
 }
@@ -254,7 +254,10 @@ function build(model, state) {
   const e = button("E-step", () => state.step("E"));
   const m = button("M-step", () => state.step("M"));
   const both = button("Ten rounds", () => {
-    for (let round = 0; round < 10; round++) ["E", "M"].forEach((name) => state.step(/** @type {"E" | "M"} */ (name)));
+    for (let round = 0; round < 10; round++) {
+      state.step("E");
+      state.step("M");
+    }
   });
   const row = html("div", { class: "controls" }, e, m, both);
   const right = html("div", { class: "side" }, row, numbers.root, chart.root);

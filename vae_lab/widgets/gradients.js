@@ -3,8 +3,8 @@
 /** @typedef {{f: (z: number) => number, slope: (z: number) => number, exact: (mu: number, sigma: number) => number[],
  *   low: number, high: number}} Objective  f, f′, the gradient of E[f(z)] in μ and σ, what to show of f */
 
-const WAVE = 5;
-const EDGE = 1; // waves: sin(WAVE z); step: 1 beyond EDGE
+const WAVE = 5; // waves: sin(WAVE z)
+const EDGE = 1; // step: 1 beyond EDGE
 
 /** @param {number} u */
 const bell = (u) => Math.exp((-u * u) / 2) / Math.sqrt(2 * Math.PI);

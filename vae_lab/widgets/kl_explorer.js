@@ -170,7 +170,7 @@ function makeCloud(model, weight) {
     const lines = paths.map(() => "");
     for (let n = 0; n < count; n++)
       lines[kind(n)] += `M${place(now[4 * n]).toFixed(1)} ${(SIDE - place(now[4 * n + 1])).toFixed(1)}h0`;
-    paths.forEach((path, k) => path.setAttribute("d", lines[k]));
+    for (const [k, path] of paths.entries()) path.setAttribute("d", lines[k]);
     ellipses.forEach((ellipse, n) => {
       const [x, y, rx, ry] = now.subarray(4 * n, 4 * n + 4);
       const numbers = { cx: place(x), cy: SIDE - place(y), rx: unit * rx, ry: unit * ry };
@@ -248,10 +248,10 @@ function makeChart(model, weight, curve) {
     weight.write(weight.at(far.indexOf(Math.min(...far)) / FINE));
   });
   handle.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[/** @type {KeyboardEvent} */ (event).key];
+    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
     if (!by) return;
     event.preventDefault();
-    weight.write(weight.at(weight.place() + (by * /** @type {KeyboardEvent} */ (event.shiftKey ? 10 : 2)) / FINE));
+    weight.write(weight.at(weight.place() + (by * (event.shiftKey ? 10 : 2)) / FINE));
   });
   const update = (/** @type {number} */ rate, /** @type {number} */ distortion) => {
     const beta = weight.read();
@@ -286,7 +286,7 @@ function makeNumbers() {
     const values = [rate, distortion, -distortion - rate, -distortion - beta * rate].map(
       (value) => `${written(value, 0.1)} nats`,
     );
-    [short(beta), ...values].forEach((text, i) => (outputs[i].textContent = text));
+    for (const [i, text] of [short(beta), ...values].entries()) outputs[i].textContent = text;
   };
   return { root, update };
 }

@@ -96,7 +96,7 @@ function build(model, latents) {
     plane?.update();
   }
   function layOut() {
-    menus.forEach((m) => m.update());
+    for (const m of menus) m.update();
     plane?.layOut();
     draw();
   }
@@ -118,7 +118,7 @@ function render({ model, el }) {
   layOut();
   el.append(root);
   return () => {
-    ends.forEach((end) => end());
+    for (const end of ends) end();
     root.remove();
   };
 }

@@ -151,7 +151,7 @@ function codesOf(model) {
       y[n] = SIDE - along(up, numbers[n * latents + up.i]);
       lines[kind(n)] += `M${x[n].toFixed(1)} ${y[n].toFixed(1)}h0`;
     }
-    paths.forEach((path, k) => path.setAttribute("d", lines[k]));
+    for (const [k, path] of paths.entries()) path.setAttribute("d", lines[k]);
   }
   /** The label of the nearest code, or "" where none is near. @param {number} px @param {number} py */
   function near(px, py) {
@@ -169,8 +169,9 @@ function codesOf(model) {
 /** The labels beside their colors; pointing at one, or pressing it, leaves only its codes.
  * @param {string[]} names @param {string[]} colors @param {SVGElement[]} paths */
 function legend(names, colors, paths) {
-  const only = (/** @type {number} */ chosen) =>
-    paths.forEach((path, k) => path.classList.toggle("faint", chosen >= 0 && chosen !== k));
+  const only = (/** @type {number} */ chosen) => {
+    for (const [k, path] of paths.entries()) path.classList.toggle("faint", chosen >= 0 && chosen !== k);
+  };
   const keys = names.map((name, k) => {
     const events = {
       pointerenter: () => only(k),

@@ -229,9 +229,8 @@ function makeClouds(k) {
       sd.textContent = `± ${short(spreads[j].sd)}`;
     });
     exact.setAttribute("d", `M${width / 2} -3V${2 * row + 3}`);
-    [truth - half, truth, truth + half].forEach(
-      (v, i) => (ends[i].textContent = (i === 1 ? "exact " : "") + short(Number(v.toFixed(2)))),
-    );
+    for (const [i, v] of [truth - half, truth, truth + half].entries())
+      ends[i].textContent = (i === 1 ? "exact " : "") + short(Number(v.toFixed(2)));
   }
   return { root, update };
 }
@@ -258,7 +257,7 @@ function makeNumbers(state) {
     const { mu, sigma, eps, z, objective } = state.read();
     const slope = objective.slope(z);
     noise.textContent = `z = μ + σε = ${written(mu, 0.01)} + ${written(sigma, 0.01)} · (${written(eps, 0.01)}) = ${written(z, 0.01)}`;
-    [slope, slope, slope * eps].forEach((value, i) => (lines[i].value.textContent = written(value, 0.01)));
+    for (const [i, value] of [slope, slope, slope * eps].entries()) lines[i].value.textContent = written(value, 0.01);
   };
   return { root, update };
 }
@@ -278,7 +277,7 @@ function makeButtons(state, model) {
     html("div", { class: "controls" }, other, baseline),
   );
   const update = () => {
-    kinds.forEach((kind) => kind.setAttribute("aria-pressed", String(kind.textContent === model.get("objective"))));
+    for (const kind of kinds) kind.setAttribute("aria-pressed", String(kind.textContent === model.get("objective")));
     baseline.setAttribute("aria-pressed", String(state.read().baseline));
   };
   return { root, update };
@@ -311,7 +310,8 @@ function render({ model, el }) {
     plane.update();
     numbers.update();
     buttons.update();
-    clouds.forEach((cloud, k) => cloud.update({ score: found.score[k], path: found.path[k] }, exact[k], which));
+    for (const [k, cloud] of clouds.entries())
+      cloud.update({ score: found.score[k], path: found.path[k] }, exact[k], which);
     chart.setAttribute(
       "aria-label",
       `Gradients in μ: exact ${short(exact[0])}, spread by the score ${short(sds[0])}, by the path ${short(sds[1])}`,

@@ -63,14 +63,19 @@ export function oncePerFrame(draw) {
     frame = 0;
     draw();
   };
-  return { ask: () => void (frame ||= requestAnimationFrame(run)), stop: () => cancelAnimationFrame(frame) };
+  const ask = () => {
+    frame ||= requestAnimationFrame(run);
+  };
+  return { ask, stop: () => cancelAnimationFrame(frame) };
 }
 
 /** Call `listener` whenever one of these traits changes; returns what ends that.
  * @param {Model} model @param {string[]} traits @param {() => void} listener */
 export function watch(model, traits, listener) {
   for (const name of traits) model.on(`change:${name}`, listener);
-  return () => traits.forEach((name) => model.off(`change:${name}`, listener));
+  return () => {
+    for (const name of traits) model.off(`change:${name}`, listener);
+  };
 }
 
 /** Put a widget's `root` on the page, drawn, and draw it anew in the frame after one of its traits changes; it
