@@ -12,13 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
-import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
-from book_html import inline
 from chromium import launch
-from vae_lab.plotting import use_style
 
 ROOT = Path(__file__).parents[1]
 HTML = ROOT / "_build/html"
@@ -260,22 +257,6 @@ def test_equations_carry_the_colors_of_the_roles(visit):
     light = q.evaluate("e => getComputedStyle(e).color")
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert q.evaluate("e => getComputedStyle(e).color") != light
-
-
-def test_a_figure_goes_into_the_page(tmp_path):
-    use_style()
-    fig, ax = plt.subplots()
-    ax.scatter([0, 1], [0, 1], c="#0072B2", edgecolors="#ffffff")
-    ax.set_title("a <b> & c")
-    fig.savefig(tmp_path / "figure.svg")
-    plt.close(fig)
-    svg = (tmp_path / "figure.svg").read_text()
-    first, second = (inline(svg, alt='a "point" & another', prefix=prefix) for prefix in ("f0-", "f1-"))
-    ids = [{e.get("id") for e in ElementTree.fromstring(f).iter()} - {None} for f in (first, second)]
-    assert ids[0] and not ids[0] & ids[1]
-    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', first)) == ids[0]
-    assert ElementTree.fromstring(first).find("svg").get("aria-label") == 'a "point" & another'
-    assert "var(--vae-q, #0072b2)" in first and "var(--vae-paper, #ffffff)" in first
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -3,45 +3,57 @@
 `tests/test_access.py` finds what is left.
 """
 
-import re
 from pathlib import Path
 
-MENDS = [
+from selectolax.lexbor import LexborHTMLParser
+
+import code_cells
+from dom import put, rename, take, wrap
+
+UNWANTED = {  # attributes, by the elements that have them
     # Ids that every theorem, exercise and solution of a page carries alike.
-    (r' id="(?:proof|(?:proof|exercise|solution)-content)"', ""),
+    "#proof, #proof-content, #exercise-content, #solution-content": ("id",),
     # A summary is a line of text, and its name is that text.
-    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
-    (
-        r'<p class="(collapsed|expanded) admonition-title">(.*?)</p>(?=\s*(?:<p class="expanded|</summary>))',
-        r'<span class="\1 admonition-title">\2</span>',
-    ),
-    # The button above the navigation says "Search Ctrl+K"; those that show an icon need a name.
-    (r'(<button class="btn search-button-field[^>]*?) title="Search" aria-label="Search"', r"\1"),
-    (r' title="Toggle primary sidebar"', ' title="Contents of the book" aria-label="Contents of the book"'),
-    (r' title="Toggle secondary sidebar"', ' title="Contents of the page" aria-label="Contents of the page"'),
-    (r'(<i class="theme-switch [^>]*?) title="[^"]*"', r"\1"),
-    # A button that is not said to be one submits a form.
-    (r"<button (?![^>]*\btype=)", '<button type="button" '),
-    # Headings begin with the chapter's own; the logo belongs to a landmark, and main is one already.
-    (r'<p aria-level="2" class="caption" role="heading">', '<p class="caption">'),
-    (
-        # The theme's script asks for the div.
-        r'(?s)(<div id="pst-primary-sidebar".*?</div>)(\s*<main [^>]*?) role="main"',
-        r"<header>\1</header>\2",
-    ),
+    'summary[aria-label="Toggle hidden content"]': ("aria-label",),
+    # The button above the navigation says "Search Ctrl+K".
+    "button.search-button-field": ("title", "aria-label"),
+    "i.theme-switch": ("title",),
+    # Headings begin with the chapter's own; main is a landmark already.
+    'p.caption[role="heading"]': ("aria-level", "role"),
+    'main[role="main"]': ("role",),
     # Roles that lists of works no longer have.
-    (r'(<div[^>]*) role="(?:list|doc-biblioentry)"', r"\1"),
-    # A header says what it heads; an empty one heads nothing.
-    (r'<th class="head"><p></p></th>', "<td></td>"),
-    (r'<th class="head\b', '<th scope="col" class="head'),
-]
+    'div[role="list"], div[role="doc-biblioentry"]': ("role",),
+}
+WANTED = {
+    # Buttons that show an icon need a name.
+    '[title="Toggle primary sidebar"]': dict.fromkeys(("title", "aria-label"), "Contents of the book"),
+    '[title="Toggle secondary sidebar"]': dict.fromkeys(("title", "aria-label"), "Contents of the page"),
+    # A button that is not said to be one submits a form.
+    "button:not([type])": {"type": "button"},
+    # A header says what it heads.
+    "th.head": {"scope": "col"},
+}
 
 
-def mend(page: str) -> str:
-    """The page with each of MENDS applied."""
-    for pattern, instead in MENDS:
-        page = re.sub(pattern, instead, page)
-    return page
+def mend(html: str) -> str:
+    """The page, held to the standard."""
+    page = LexborHTMLParser(html, scripting=True)
+    for selector, names in UNWANTED.items():
+        for element in page.css(selector):
+            take(element, *names)
+    for cell in page.css("th.head"):
+        if cell.inner_html == "<p></p>":  # it heads nothing
+            cell.replace_with(page.create_node("td"))
+    for selector, attributes in WANTED.items():
+        for element in page.css(selector):
+            put(element, attributes)
+    for title in page.css("summary > p.admonition-title"):
+        rename(page, title, "span")
+    # The logo belongs to a landmark; the theme's script asks for the div in it.
+    for sidebar in page.css(":not(header) > #pst-primary-sidebar"):
+        wrap(page, sidebar, "header")
+    code_cells.measure(page)
+    return page.html
 
 
 def mend_pages(app, exception):
