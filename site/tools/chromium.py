@@ -31,6 +31,12 @@ def find() -> str | None:
     return None
 
 
+def is_here() -> bool:
+    """Whether there is one to launch."""
+    with sync_playwright() as playwright:
+        return bool(find()) or Path(playwright.chromium.executable_path).exists()
+
+
 @contextmanager
 def launch():
     """A running browser: the system's, or Playwright's own."""
