@@ -97,7 +97,10 @@ _build/.settings: FORCE
 	@mkdir -p _build; echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
 FORCE:
 
-site/dist/book.css: $(BROWSER_SOURCES) site/node_modules/.package-lock.json
+_build/palette.css: vae_lab/colors.py .venv/.installed
+	@mkdir -p _build && $(BIN)/python -m vae_lab.colors > $@
+
+site/dist/book.css: $(BROWSER_SOURCES) _build/palette.css site/node_modules/.package-lock.json
 	@echo "Bundling styles, fonts, widgets and MathJax ..."
 	@cd site && $(NODE) node browser/build.js
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from ipywidgets.embed import dependency_state
 from PIL import Image
-from showing import FILES, PIXELS, SETTLE, run_node
+from showing import PIXELS, SETTLE, run_node
 from torch import nn
 
-from vae_lab import nets, plotting
+from vae_lab import nets
+from vae_lab.colors import COLORS
 from vae_lab.widgets import flipbook, latent_explorer
 from vae_lab.widgets.decoder import export, latents_of
 
@@ -376,12 +377,6 @@ def test_a_bundle_imports_nothing_and_names_nothing_twice():
         assert len(names) == len(set(names))
 
 
-def test_labels_have_the_colors_of_the_figures():
-    css = (FILES / "base.css").read_text()
-    for k, color in enumerate(plotting.CLASSES):
-        assert re.search(rf"--class-{k}: (#\w+)", css)[1].lower() == color.lower()
-
-
 # In a browser
 
 
@@ -514,20 +509,18 @@ def test_a_view_cleans_up_after_itself(show, tiny, panel):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "theme", "ink"),
-    [
-        ("light", "", "36, 41, 47"),
-        ("dark", "", "230, 232, 235"),
-        ("light", "dark", "230, 232, 235"),
-        ("dark", "light", "36, 41, 47"),
-    ],
+    ("scheme", "theme", "k"),
+    [("light", "", 0), ("dark", "", 1), ("light", "dark", 1), ("dark", "light", 0)],
 )
-def test_ink_follows_the_theme(show, tiny, scheme, theme, ink):
+def test_colors_follow_the_theme(show, tiny, scheme, theme, k):
     page = show(latent_explorer(tiny).view)
     page.emulate_media(color_scheme=scheme)
     if theme:
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-    assert page.locator(".dot").evaluate("e => getComputedStyle(e).fill") == f"rgb({ink})"
+    for name, pair in COLORS.items():
+        probe = "(e, name) => { e.style.fill = `var(--${name})`; return getComputedStyle(e).fill; }"
+        red, green, blue = (int(pair[k][i : i + 2], 16) for i in (1, 3, 5))
+        assert page.locator(".dot").evaluate(probe, name) == f"rgb({red}, {green}, {blue})", name
 
 
 def test_it_fits_a_phone(show, tiny):

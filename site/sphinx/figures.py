@@ -1,7 +1,7 @@
 """Sphinx extension: put SVG figures into the page, so that they take its colors, its type and its dark mode.
 
 A notebook's figures keep plain colors, which any viewer shows. Here the colors of the book's palette become
-the variables of `theme/colors.css`, each with the plain color behind it.
+the page's variables, each with the plain color behind it.
 
 Each says how large it is, so that a browser lays out what is on the screen and leaves the rest of a long page
 for later (`content-visibility` in the theme).
@@ -18,29 +18,9 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from dom import put, take
+from vae_lab.colors import LIGHT
 
-PALETTE = {
-    "#0072b2": "--vae-q",
-    "#c4500a": "--vae-p",
-    "#6e7781": "--vae-prior",
-    "#8f4a8b": "--vae-kl",
-    "#00795c": "--vae-rec",
-    "#24292f": "--vae-ink",
-    "#8c959f": "--vae-faint",
-    "#d0d7de": "--vae-line",
-    "#ffffff": "--vae-paper",
-    # ten classes
-    "#332288": "--vae-class-0",
-    "#88ccee": "--vae-class-1",
-    "#44aa99": "--vae-class-2",
-    "#117733": "--vae-class-3",
-    "#999933": "--vae-class-4",
-    "#ddcc77": "--vae-class-5",
-    "#cc6677": "--vae-class-6",
-    "#882255": "--vae-class-7",
-    "#aa4499": "--vae-class-8",
-    "#888888": "--vae-class-9",
-}
+VARIABLES = {light: name for name, light in LIGHT.items()}
 COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
 PNG = "data:image/png;base64,"
 NOT_IN_A_PAGE = ("width", "height", "version", "xmlns", "xmlns:xlink", "role", "aria-label")
@@ -126,8 +106,8 @@ def recolor(element: LexborNode) -> None:
 
 
 def variable(color: re.Match) -> str:
-    name = PALETTE.get(color[0].lower())
-    return f"var({name}, {color[0]})" if name else color[0]
+    name = VARIABLES.get(color[0].lower())
+    return f"var(--vae-{name}, {color[0]})" if name else color[0]
 
 
 class TidyOutputs(SphinxPostTransform):

@@ -7,8 +7,10 @@ another dropped; on disk each stays a module of its own that Node can load.
 import re
 from pathlib import Path
 
+from vae_lab import colors
+
 HERE = Path(__file__).parent
-RELATIVE_IMPORT = re.compile(r'^import .* from "\./[\w.]+";\n', re.MULTILINE)
+RELATIVE_IMPORT = re.compile(r'^import [^;]* from "\./[\w.]+";\n', re.MULTILINE)
 
 
 def script(*names: str) -> str:
@@ -17,5 +19,5 @@ def script(*names: str) -> str:
 
 
 def style(*names: str) -> str:
-    """The CSS files of these names as one sheet."""
-    return "".join((HERE / name).read_text(encoding="utf-8") for name in names)
+    """The CSS files of these names as one sheet, after the colors."""
+    return colors.fallbacks() + "".join((HERE / name).read_text(encoding="utf-8") for name in names)
