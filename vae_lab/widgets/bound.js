@@ -1,6 +1,7 @@
 // A Gaussian to lay over a posterior by hand, and the bound it reaches.
 import { bound, logEvidence } from "./quadrature.js";
-import { asView, draggable, html, mount, short, svg, written } from "./ui.js";
+import { axisLabels, onStep, written } from "./scale.js";
+import { asView, button, draggable, html, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {import("./quadrature.js").Gaussian} Gaussian */
@@ -11,32 +12,20 @@ const BAR = { width: 64, height: 256 }; // pixels
 const TRAITS = ["m0", "m1", "s0", "s1", "rho"];
 const ARROWS = "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4";
 
-/** @type {Record<string, [number, number]>} */
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
-
-/** q in the model: read together, written within limits and to two decimals.
+/** q in the model: read together, written within limits and on the sliders' steps.
  * @param {Model} model */
 function gaussianOf(model) {
-  const view = model.get("view");
-  const [low, high] = model.get("scales");
-  const limits = [
-    [-view, view],
-    [-view, view],
-    [low, high],
-    [low, high],
-    [-0.95, 0.95],
-  ];
+  const limits = /** @type {[number, number][]} */ (model.get("limits"));
+  const steps = /** @type {number[]} */ (model.get("steps"));
   const read = () => /** @type {Gaussian} */ (TRAITS.map((trait) => model.get(trait)));
   /** @param {(number | undefined)[]} values in the order of TRAITS; those missing stay */
   const write = (values) => {
     values.forEach((value, i) => {
-      if (value === undefined) return;
-      const inside = Math.min(limits[i][1], Math.max(limits[i][0], value));
-      model.set(TRAITS[i], Number(inside.toFixed(2)));
+      if (value !== undefined) model.set(TRAITS[i], onStep(value, limits[i], steps[i]));
     });
     model.save_changes();
   };
-  return { read, write, view };
+  return { read, write, limits, step: steps[0], halfWidth: /** @type {number} */ (model.get("half_width")) };
 }
 
 /** A handle: a shape to drag, or to focus and move by the arrow keys.
@@ -49,11 +38,11 @@ function makeHandle(label, ...shapes) {
 /** The posterior, q's ellipses over it, and two handles: for the mean, and for both scales.
  * @param {Model} model @param {Q} q */
 function makePlane(model, q) {
-  const unit = SIDE / (2 * q.view);
+  const unit = SIDE / (2 * q.halfWidth);
   const place = (/** @type {number} */ value) => SIDE / 2 + value * unit;
   const paper = svg("rect", { class: "paper", width: SIDE, height: SIDE });
   const regions = model.get("regions").map((/** @type {string} */ d) => svg("path", { class: "region", d }));
-  const posterior = svg("g", { transform: `translate(${SIDE / 2} ${SIDE / 2}) scale(${unit})` }, ...regions);
+  const posterior = svg("g", { transform: `translate(${SIDE / 2} ${SIDE / 2}) scale(${SIDE / 200})` }, ...regions);
   const ellipses = [1, 2].map((r) => svg("ellipse", { class: "of-q", "data-r": r }));
   const box = svg("path", { class: "box" });
   const inside = svg(
@@ -71,11 +60,11 @@ function makePlane(model, q) {
   const corner = makeHandle("scales of q", svg("rect", { class: "dot", x: -6, y: -6, width: 12, height: 12 }));
   const size = { viewBox: `-34 -24 ${SIDE + 46} ${SIDE + 58}`, width: SIDE + 46, height: SIDE + 58 };
   const role = { role: "group", "aria-label": "The posterior, and q over it" };
-  const root = svg("svg", { class: "plane", ...size, ...role }, ...ticks(q.view), paper, inside, corner, mean);
+  const root = svg("svg", { class: "plane", ...size, ...role }, ...ticks(q.halfWidth), paper, inside, corner, mean);
 
   const codeAt = (/** @type {number} */ across, /** @type {number} */ down) => [
-    (2 * across - 1) * q.view,
-    (1 - 2 * down) * q.view,
+    (2 * across - 1) * q.halfWidth,
+    (1 - 2 * down) * q.halfWidth,
   ];
   const to = (/** @type {number} */ x, /** @type {number} */ y) => q.write([x, y]);
   const stretch = (/** @type {number} */ x, /** @type {number} */ y) => {
@@ -84,54 +73,42 @@ function makePlane(model, q) {
   };
   draggable(mean, paper, (across, down) => to(...pair(codeAt(across, down))));
   draggable(corner, paper, (across, down) => stretch(...pair(codeAt(across, down))));
-  steer(root, mean, (x, y) => to(q.read()[0] + x, q.read()[1] + y));
-  steer(root, corner, (x, y) => q.write([undefined, undefined, q.read()[2] + x, q.read()[3] + y]));
+  const key = 5 * q.step;
+  const touch = () => root.classList.add("touched");
+  for (const handle of [mean, corner]) handle.addEventListener("pointerdown", touch);
+  onArrows(mean, (right, up) => {
+    touch();
+    to(q.read()[0] + right * key, q.read()[1] + up * key);
+  });
+  onArrows(corner, (right, up) => {
+    touch();
+    q.write([undefined, undefined, q.read()[2] + right * key, q.read()[3] + up * key]);
+  });
 
   function update() {
     const [m0, m1, s0, s1, rho] = q.read();
     const x = place(m0);
     const y = place(-m1);
-    const high = s0 * unit;
-    const wide = s1 * unit;
-    const { major, minor, angle } = axesOf(high, wide, rho);
+    const across = s0 * unit;
+    const up = s1 * unit;
+    const { major, minor, angle } = axesOf(across, up, rho);
     for (const ellipse of ellipses) {
       const r = Number(ellipse.dataset.r);
       ellipse.setAttribute("rx", String(r * major));
       ellipse.setAttribute("ry", String(r * minor));
       ellipse.setAttribute("transform", `translate(${x} ${y}) rotate(${-angle})`);
     }
-    box.setAttribute("d", `M${x - high} ${y - wide}H${x + high}V${y + wide}H${x - high}Z`);
+    box.setAttribute("d", `M${x - across} ${y - up}H${x + across}V${y + up}H${x - across}Z`);
     mean.setAttribute("transform", `translate(${x} ${y})`);
-    corner.setAttribute("transform", `translate(${Math.min(x + high, SIDE + 6)} ${Math.max(y - wide, -6)})`);
-    say(mean, m0, [-q.view, q.view], `z₁ ${written(m0, 0.01)}, z₂ ${written(m1, 0.01)}`);
-    say(corner, s0, model.get("scales"), `z₁ ${written(s0, 0.01)}, z₂ ${written(s1, 0.01)}`);
+    corner.setAttribute("transform", `translate(${Math.min(x + across, SIDE + 6)} ${Math.max(y - up, -6)})`);
+    tell(mean, m0, q.limits[0], `z₁ ${written(m0, q.step)}, z₂ ${written(m1, q.step)}`);
+    tell(corner, s0, q.limits[2], `z₁ ${written(s0, q.step)}, z₂ ${written(s1, q.step)}`);
   }
   return { root, update };
 }
 
 /** @param {number[]} values @returns {[number, number]} */
 const pair = ([x, y]) => [x, y];
-
-/** What a handle tells those who do not see it.
- * @param {Element} handle @param {number} now @param {[number, number]} range @param {string} text */
-function say(handle, now, [low, high], text) {
-  const told = { "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": now, "aria-valuetext": text };
-  for (const [name, value] of Object.entries(told)) handle.setAttribute(name, String(value));
-}
-
-/** Let the arrow keys move a handle.
- * @param {SVGElement} root @param {SVGElement} handle @param {(x: number, y: number) => void} move */
-function steer(root, handle, move) {
-  handle.addEventListener("pointerdown", () => root.classList.add("touched"));
-  handle.addEventListener("keydown", (event) => {
-    const by = KEYS[event.key];
-    const step = event.shiftKey ? 0.25 : 0.05;
-    if (!by) return;
-    event.preventDefault();
-    root.classList.add("touched");
-    move(by[0] * step, by[1] * step);
-  });
-}
 
 /** Half-axes of an ellipse of one standard deviation, and how far it is turned, in degrees.
  * @param {number} s0 @param {number} s1 @param {number} rho */
@@ -145,18 +122,16 @@ function axesOf(s0, s1, rho) {
   return { major: Math.sqrt(middle + half), minor: Math.sqrt(Math.max(0, middle - half)), angle };
 }
 
-/** @param {number} view */
-function ticks(view) {
-  const ends = [-view, 0, view];
+/** @param {number} halfWidth */
+function ticks(halfWidth) {
+  const ends = [-halfWidth, 0, halfWidth];
+  const { at, name } = axisLabels([-halfWidth, halfWidth]);
+  const place = (/** @type {number} */ value) => (SIDE / 2) * (1 + value / halfWidth);
   return [
-    ...ends.map((v) =>
-      svg("text", { x: SIDE / 2 + (v * SIDE) / (2 * view), y: SIDE + 17, "text-anchor": "middle" }, short(v)),
-    ),
-    ...ends.map((v) =>
-      svg("text", { x: -8, y: SIDE / 2 - (v * SIDE) / (2 * view) + 4, "text-anchor": "end" }, short(v)),
-    ),
-    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, "z₁ →"),
-    svg("text", { class: "name", x: 0, y: -8 }, "↑ z₂"),
+    ...ends.map((v) => svg("text", { x: place(v), y: SIDE + 17, "text-anchor": "middle" }, at(v))),
+    ...ends.map((v) => svg("text", { x: -8, y: place(-v) + 4, "text-anchor": "end" }, at(v))),
+    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, `${name("z₁")} →`),
+    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${name("z₂")}`),
   ];
 }
 
@@ -211,7 +186,7 @@ function gridOf(model) {
   const bytes = asView(model.get("log_joint"));
   const count = model.get("count");
   const logJoint = Float32Array.from({ length: count * count }, (_, n) => bytes.getFloat32(4 * n, true));
-  return { count, reach: model.get("reach"), logJoint };
+  return { count, halfWidth: model.get("grid_half_width"), logJoint };
 }
 
 /** @param {{model: Model, el: HTMLElement}} view */
@@ -222,9 +197,9 @@ function render({ model, el }) {
   const plane = makePlane(model, q);
   const bar = makeBar(evidence, model.get("depth"));
   const numbers = makeNumbers(evidence);
-  const button = (/** @type {string} */ name, /** @type {number[]} */ values) =>
-    html("button", { type: "button", click: () => q.write(values) }, name);
-  const presets = model.get("presets").map((/** @type {[string, number[]]} */ [name, values]) => button(name, values));
+  const presets = model
+    .get("presets")
+    .map((/** @type {[string, number[]]} */ [name, values]) => button(name, () => q.write(values)));
   const key = html(
     "div",
     { class: "caption" },
@@ -238,7 +213,7 @@ function render({ model, el }) {
     "div",
     { class: "foot" },
     html("span", {}, model.get("hint")),
-    button("Put it back", model.get("start")),
+    button("Put it back", () => q.write(model.get("start"))),
   );
   const root = html(
     "div",

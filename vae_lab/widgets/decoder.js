@@ -11,8 +11,9 @@ import { asView } from "./ui.js";
 /** @typedef {(count: number) => Float32Array} Reader  the next `count` weights */
 
 /** Half-precision numbers, little endian, as a Float32Array.
- * @param {DataView} view @param {number} start in bytes @param {number} count of numbers */
-export function halves(view, start, count) {
+ * @param {DataView} view @param {number} start in bytes @param {number} count of numbers
+ * @param {number} scale what to multiply them by */
+export function halves(view, start, count, scale = 1) {
   const bits = new Uint32Array(count);
   const values = new Float32Array(bits.buffer);
   for (let i = 0; i < count; i++) {
@@ -22,21 +23,23 @@ export function halves(view, start, count) {
     if (rest >= 0x400) bits[i] = sign | ((rest << 13) + (112 << 23));
     else values[i] = (sign ? -1 : 1) * rest * 2 ** -24;
   }
-  return values;
+  return scale === 1 ? values : values.map((value) => value * scale);
 }
 
 /** The decoder as a function z → pixels, for one with gates (z, t) → pixels; the array it returns is written
  * over by the next call.
  * @param {Layer[]} layers @param {DataView<ArrayBuffer> | Uint8Array<ArrayBuffer>} weights float16, little endian
- * @returns {(z: Float32Array, t?: number) => Float32Array} */
+ * @returns {(z: ArrayLike<number>, t?: number) => Float32Array} */
 export function decode(layers, weights) {
   const view = asView(weights);
   let at = 0;
-  const read = (/** @type {number} */ count) => {
-    at += 2 * count;
-    return halves(view, at - 2 * count, count);
-  };
-  const steps = layers.map((layer) => STEPS[layer.op](layer, read));
+  const steps = layers.map((layer) => {
+    const scales = [...(layer.scales ?? [])];
+    return STEPS[layer.op](layer, (count) => {
+      at += 2 * count;
+      return halves(view, at - 2 * count, count, scales.shift());
+    });
+  });
   if (at !== view.byteLength) throw new Error(`the layers need ${at} bytes of weights, there are ${view.byteLength}`);
   return (z, t = 0) => {
     /** @type {Float32Array} */

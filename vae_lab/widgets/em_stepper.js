@@ -1,17 +1,18 @@
 // EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
 import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
-import { draggable, html, mount, placeIn, short, svg, written } from "./ui.js";
+import { roundNumber, short, written } from "./scale.js";
+import { button, draggable, html, mount, onArrows, placeIn, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {[string, number, number]} Entry */
 
-const SQUARE = 270;
+const SQUARE = 270; // pixels
 const CHART = { width: 230, height: 150 }; // pixels
 const NUMBERS = 6; // a component
 const KINDS = [0, 6, 2, 5, 8, 3]; // colors of the components: classes of base.css
 const SHOWN = 9; // of the last half-rounds, in the chart
 const MET = 1e-9; // nats: a gap that counts as none
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+const KEY = 1 / 60; // of the plane: how far an arrow key moves a mean
 
 /** @param {number} k */
 const letter = (k) => String.fromCharCode(65 + k);
@@ -50,10 +51,11 @@ function stateOf(model) {
   /** Put the nearest mean there, for those who press rather than drag. @param {number} x @param {number} y */
   const moveNearest = (x, y) => {
     const parameters = model.get("parameters");
-    const far = Array.from({ length: K }, (_, k) =>
-      Math.hypot(parameters[NUMBERS * k + 1] - x, parameters[NUMBERS * k + 2] - y),
+    const [[x0, x1], [y0, y1]] = model.get("ranges");
+    const distances = Array.from({ length: K }, (_, k) =>
+      Math.hypot((parameters[NUMBERS * k + 1] - x) / (x1 - x0), (parameters[NUMBERS * k + 2] - y) / (y1 - y0)),
     );
-    move(far.indexOf(Math.min(...far)), x, y);
+    move(distances.indexOf(Math.min(...distances)), x, y);
   };
   const back = () => write({ parameters: [...model.get("start")], source: [], trace: [] });
   const trace = () => /** @type {Entry[]} */ (model.get("trace").length ? model.get("trace") : [now("")]);
@@ -77,25 +79,24 @@ function mixed(resp) {
  * @param {Model} model @param {State} state */
 function makePlane(model, state) {
   const [[x0, x1], [y0, y1]] = model.get("ranges");
-  const unit = SQUARE / (x1 - x0);
+  const units = [SQUARE / (x1 - x0), SQUARE / (y1 - y0)]; // pixels
   const { points, N, K } = state;
-  const place = (/** @type {number} */ x, /** @type {number} */ y) => [(x - x0) * unit, (y1 - y) * unit];
+  const place = (/** @type {number} */ x, /** @type {number} */ y) => [(x - x0) * units[0], (y1 - y) * units[1]];
   const dots = Array.from({ length: N }, (_, n) => {
     const [cx, cy] = place(points[2 * n], points[2 * n + 1]);
     return svg("circle", { class: "point", cx: cx.toFixed(1), cy: cy.toFixed(1), r: 2.8 });
   });
-  const height = (y1 - y0) * unit;
-  const paper = svg("rect", { class: "paper", width: SQUARE, height });
+  const paper = svg("rect", { class: "paper", width: SQUARE, height: SQUARE });
   const parts = Array.from({ length: K }, (_, k) => component(state, k, { model, place, paper }));
   const ellipses = parts.flatMap((part) => part.ellipses);
-  const inside = { class: "clipped", "aria-hidden": true, width: SQUARE, height };
+  const inside = { class: "clipped", "aria-hidden": true, width: SQUARE, height: SQUARE };
   const clipped = svg("svg", inside, ...dots, ...ellipses);
   const names = model.get("names");
-  const size = { viewBox: `-16 -20 ${SQUARE + 22} ${height + 42}`, width: SQUARE + 22, height: height + 42 };
+  const size = { viewBox: `-16 -20 ${SQUARE + 22} ${SQUARE + 42}`, width: SQUARE + 22, height: SQUARE + 42 };
   const axes = [
     svg(
       "text",
-      { class: "name", x: SQUARE, y: height + 17, "text-anchor": "end", "aria-hidden": true },
+      { class: "name", x: SQUARE, y: SQUARE + 17, "text-anchor": "end", "aria-hidden": true },
       `${names[0]} →`,
     ),
     svg("text", { class: "name", x: 0, y: -7, "aria-hidden": true }, `↑ ${names[1]}`),
@@ -142,35 +143,31 @@ function component(state, k, { model, place, paper }) {
   const handle = svg(
     "g",
     { class: "handle", style: color, ...role },
-    svg("circle", { r: 20, class: "reach" }),
+    svg("circle", { r: 20, class: "halo" }),
     svg("circle", { r: 12 }),
     label,
   );
   const numbers = () => model.get("parameters").slice(NUMBERS * k, NUMBERS * (k + 1));
   draggable(handle, paper, (right, down) => state.move(k, x0 + right * (x1 - x0), y1 - down * (y1 - y0)));
-  handle.addEventListener("keydown", (event) => {
-    const by = KEYS[/** @type {keyof typeof KEYS} */ (event.key)];
-    const far = ((event.shiftKey ? 5 : 1) * (x1 - x0)) / 60;
-    if (!by) return;
-    event.preventDefault();
-    state.move(k, numbers()[1] + by[0] * far, numbers()[2] + by[1] * far);
+  onArrows(handle, (right, above) => {
+    const [, mx, my] = numbers();
+    state.move(k, mx + right * KEY * (x1 - x0), my + above * KEY * (y1 - y0));
   });
+  const steps = [x1 - x0, y1 - y0].map((range) => roundNumber(range / 200));
   const update = () => {
     const [, mx, my, xx, xy, yy] = numbers();
     const [cx, cy] = place(mx, my);
-    const unit = SQUARE / (x1 - x0);
-    const [small, large] = eigenvalues([xx, xy, yy]);
-    const turn = (-90 / Math.PI) * Math.atan2(2 * xy, xx - yy);
+    const [a, b] = [SQUARE / (x1 - x0), SQUARE / (y1 - y0)]; // pixels
+    const inPixels = [xx * a * a, xy * a * b, yy * b * b];
+    const [small, large] = eigenvalues(inPixels);
+    const turn = (-90 / Math.PI) * Math.atan2(2 * inPixels[1], inPixels[0] - inPixels[2]);
     ellipses.forEach((ellipse, i) => {
-      ellipse.setAttribute("rx", String((i + 1) * Math.sqrt(large) * unit));
-      ellipse.setAttribute("ry", String((i + 1) * Math.sqrt(Math.max(0, small)) * unit));
+      ellipse.setAttribute("rx", String((i + 1) * Math.sqrt(large)));
+      ellipse.setAttribute("ry", String((i + 1) * Math.sqrt(Math.max(0, small))));
       ellipse.setAttribute("transform", `translate(${cx} ${cy}) rotate(${turn})`);
     });
     handle.setAttribute("transform", `translate(${cx} ${cy})`);
-    handle.setAttribute("aria-valuemin", String(x0));
-    handle.setAttribute("aria-valuemax", String(x1));
-    handle.setAttribute("aria-valuenow", mx.toFixed(2));
-    handle.setAttribute("aria-valuetext", `${across} ${written(mx, 0.01)}, ${up} ${written(my, 0.01)}`);
+    tell(handle, mx, [x0, x1], `${across} ${written(mx, steps[0])}, ${up} ${written(my, steps[1])}`);
   };
   return { ellipses, handle, update };
 }
@@ -193,8 +190,9 @@ function makeChart(state) {
     const span = Math.max(Math.max(...values) - least, 1e-6);
     const x = (/** @type {number} */ i) => 14 + (i * (width - 28)) / (SHOWN - 1);
     const y = (/** @type {number} */ value) => height - 12 - ((value - least) / span) * (height - 24);
-    low.textContent = written(least, 0.01);
-    high.textContent = written(least + span, 0.01);
+    const step = Math.min(0.01, Math.max(1e-4, roundNumber(span / 50))); // nats
+    low.textContent = written(least, step);
+    high.textContent = written(least + span, step);
     const lines = [2, 1].map((j) =>
       svg("path", {
         class: j === 2 ? "evidence" : "bound",
@@ -249,8 +247,6 @@ function build(model, state) {
   const plane = makePlane(model, state);
   const chart = makeChart(state);
   const numbers = makeNumbers(state);
-  const button = (/** @type {string} */ text, /** @type {() => void} */ click) =>
-    html("button", { type: "button", click }, text);
   const e = button("E-step", () => state.step("E"));
   const m = button("M-step", () => state.step("M"));
   const both = button("Ten rounds", () => {

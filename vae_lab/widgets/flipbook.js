@@ -1,5 +1,6 @@
 // Pictures computed beforehand: one at a time, with its caption and its place on a curve.
-import { asView, draggable, html, oncePerFrame, pixelCanvas, short, svg, watch } from "./ui.js";
+import { axisLabels } from "./scale.js";
+import { asView, button, draggable, html, mount, pixelCanvas, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 
@@ -49,8 +50,8 @@ function makeCurve(model, go) {
     dot,
   );
   draggable(root, paper, (tx, ty) => {
-    const far = points.map(([x, y]) => (x - tx * width) ** 2 + 0.1 * (y - ty * height) ** 2);
-    go(far.indexOf(Math.min(...far)));
+    const distances = points.map(([x, y]) => (x - tx * width) ** 2 + 0.1 * (y - ty * height) ** 2);
+    go(distances.indexOf(Math.min(...distances)));
   });
   return {
     root,
@@ -69,8 +70,8 @@ function curveTexts(xs, ys, across, up) {
     svg("text", { ...below, x: (1 - END) * width }, xs.high),
     svg("text", { ...beside, y: (1 - END) * height + 4 }, ys.low),
     svg("text", { ...beside, y: END * height + 4 }, ys.high),
-    svg("text", { class: "name", x: width, y: height + 33, "text-anchor": "end" }, `${across} →`),
-    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${up}`),
+    svg("text", { class: "name", x: width, y: height + 33, "text-anchor": "end" }, `${xs.name(across)} →`),
+    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${ys.name(up)}`),
   ];
 }
 
@@ -81,8 +82,9 @@ function curveTexts(xs, ys, across, up) {
 function placed(values) {
   const low = Math.min(...values);
   const high = Math.max(...values);
-  const span = high - low || 1;
-  return { at: values.map((v) => END + ((1 - 2 * END) * (v - low)) / span), low: short(low), high: short(high) };
+  const { at, name } = axisLabels([low, high]);
+  const places = values.map((v) => END + ((1 - 2 * END) * (v - low)) / (high - low || 1));
+  return { at: places, low: at(low), high: at(high), name };
 }
 
 /** @param {{model: Model, el: HTMLElement}} view */
@@ -91,37 +93,27 @@ function render({ model, el }) {
     model.set("frame", frame);
     model.save_changes();
   };
-  const { ask, stop } = oncePerFrame(draw);
-  const end = watch(model, ["frame"], ask);
   const caption = html("div", { class: "caption", "aria-live": "polite" });
-  const picture = makePicture(model, ask);
+  const picture = makePicture(model, draw);
   const curve = model.get("curve").length ? makeCurve(model, go) : null;
-  const reset = html("button", { type: "button", click: () => go(model.get("start")) }, "Put it back");
+  const back = button("Put it back", () => go(model.get("start")));
   const stage = html(
     "div",
     { class: "stage" },
     html("div", {}, picture.canvas, caption),
     ...(curve ? [curve.root] : []),
   );
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), reset);
+  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
   const root = html("div", { class: "vae-widget vae-flipbook" }, stage, foot);
 
   function draw() {
     const frame = model.get("frame");
-    const began = performance.now();
     picture.paint(frame);
-    root.dataset.ms = (performance.now() - began).toFixed(2);
     caption.textContent = model.get("captions")[frame];
     picture.canvas.setAttribute("aria-label", model.get("captions")[frame]);
     curve?.update(frame);
   }
-  draw();
-  el.append(root);
-  return () => {
-    end();
-    stop();
-    root.remove();
-  };
+  return mount(model, el, root, ["frame"], draw);
 }
 
 export default { render };

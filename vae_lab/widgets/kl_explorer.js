@@ -1,7 +1,8 @@
 // The weight β of the KL as one slider, and four views that move with it: images and their reconstructions,
 // samples, the cloud of codes, the point on the rate–distortion curve.
 import { decode, halves } from "./decoder.js";
-import { asView, draggable, html, mount, pixelCanvas, short, svg, written } from "./ui.js";
+import { axisLabels, roundNumber, short, written } from "./scale.js";
+import { asView, button, draggable, html, mount, onArrows, pixelCanvas, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof weightOf>} Weight */
@@ -87,7 +88,7 @@ function makePictures(model, weight) {
   const decoder = decode(model.get("layers"), model.get("weights"));
   const seen = asView(model.get("pictures"));
   const all = (/** @type {string} */ name) =>
-    halves(asView(model.get(name)), 0, asView(model.get(name)).byteLength / 2);
+    halves(asView(model.get(name)), 0, asView(model.get(name)).byteLength / 2, model.get("scales")[name]);
   const count = seen.byteLength / size;
   const codes = all("codes");
   const draws = all("samples");
@@ -125,10 +126,10 @@ function makeCloud(model, weight) {
   const names = model.get("names");
   const table = halves(bytes, 0, bytes.byteLength / 2);
   const now = new Float32Array(4 * count);
-  const reach = reachOf(table);
-  const place = (/** @type {number} */ z) => (SIDE * (z + reach)) / (2 * reach);
-  const unit = SIDE / (2 * reach);
-  const middle = place(0);
+  const halfWidth = /** @type {number} */ (model.get("half_width"));
+  const { at, name } = axisLabels([-halfWidth, halfWidth]);
+  const middle = SIDE / 2; // and the pixels of a half width, in which the cloud is written down
+  const place = (/** @type {number} */ share) => middle * (1 + share);
   const kind = (/** @type {number} */ n) => labels.getUint8(n) % CLASSES;
   const paths = Array.from({ length: CLASSES }, (_, k) => svg("path", { class: `codes class-${k}` }));
   const shown = Math.min(
@@ -140,7 +141,9 @@ function makeCloud(model, weight) {
   const marks = ellipses.map((_, n) =>
     svg("text", { class: `mark class-${kind(n)}`, "text-anchor": "middle" }, String(labels.getUint8(n))),
   );
-  const prior = [1, 2].map((r) => svg("circle", { class: "prior", cx: middle, cy: middle, r: r * unit }));
+  const prior = [1, 2].map((r) =>
+    svg("circle", { class: "prior", cx: middle, cy: middle, r: (r * middle) / halfWidth }),
+  );
   const zero = svg("path", { class: "zero", d: `M${middle} 0V${SIDE}M0 ${middle}H${SIDE}` });
   const paper = svg("rect", { class: "paper", width: SIDE, height: SIDE });
   const clipped = svg(
@@ -153,9 +156,9 @@ function makeCloud(model, weight) {
     ...marks,
   );
   const axes = [
-    svg("text", { class: "name", x: SIDE, y: SIDE + 17, "text-anchor": "end" }, `${names[0]} →`),
-    svg("text", { class: "name", x: 6, y: 16 }, `↑ ${names[1]}`),
-    svg("text", { x: 0, y: SIDE + 17 }, `−${reach} … ${reach}`),
+    svg("text", { class: "name", x: SIDE, y: SIDE + 17, "text-anchor": "end" }, `${name(names[0])} →`),
+    svg("text", { class: "name", x: 6, y: 16 }, `↑ ${name(names[1])}`),
+    svg("text", { x: 0, y: SIDE + 17 }, `${at(-halfWidth)} … ${at(halfWidth)}`),
   ];
   const role = { role: "img", "aria-label": "Codes of images in two latent coordinates, with the prior’s circles" };
   const root = svg(
@@ -173,21 +176,12 @@ function makeCloud(model, weight) {
     for (const [k, path] of paths.entries()) path.setAttribute("d", lines[k]);
     ellipses.forEach((ellipse, n) => {
       const [x, y, rx, ry] = now.subarray(4 * n, 4 * n + 4);
-      const numbers = { cx: place(x), cy: SIDE - place(y), rx: unit * rx, ry: unit * ry };
-      for (const [name, value] of Object.entries(numbers)) ellipse.setAttribute(name, value.toFixed(2));
+      const numbers = { cx: place(x), cy: SIDE - place(y), rx: middle * rx, ry: middle * ry };
+      for (const [key, value] of Object.entries(numbers)) ellipse.setAttribute(key, value.toFixed(2));
       marks[n].setAttribute("transform", `translate(${numbers.cx.toFixed(2)} ${(numbers.cy + 4).toFixed(2)})`);
     });
   };
   return { root, update };
-}
-
-/** A whole number that nearly all means stay below, at every β. @param {Float32Array} table four numbers a code */
-function reachOf(table) {
-  const sizes = table
-    .filter((_, n) => n % 4 < 2)
-    .map(Math.abs)
-    .sort();
-  return Math.max(3, Math.ceil(sizes[Math.floor(0.995 * (sizes.length - 1))]));
 }
 
 /** Rate across, distortion up: the curve over all β, other models as dots, and the point at β with its tangent.
@@ -201,8 +195,9 @@ function makeChart(model, weight, curve) {
   const top = Math.max(...all.map((p) => p[1]));
   const bottom = Math.min(...all.map((p) => p[1]));
   const right = 1.06 * Math.max(...all.map((p) => p[0]));
-  const x = (/** @type {number} */ rate) => (width * rate) / right;
-  const y = (/** @type {number} */ distortion) => 6 + ((height - 12) * (top - distortion)) / (top - bottom);
+  const x = (/** @type {number} */ rate) => (width * rate) / (right || 1);
+  const y = (/** @type {number} */ distortion) => 6 + ((height - 12) * (top - distortion)) / (top - bottom || 1);
+  const step = Math.min(0.1, roundNumber((Math.max(right, top - bottom) || 1) / 1000)); // nats that can be told apart
   const path = svg("path", {
     class: "curve",
     d: `M${fine.map(([r, d]) => `${x(r).toFixed(1)} ${y(d).toFixed(1)}`).join("L")}`,
@@ -216,25 +211,32 @@ function makeChart(model, weight, curve) {
   );
   const paper = svg("rect", { class: "paper", width, height });
   const tangent = svg("path", { class: "tangent" });
-  const role = {
-    class: "handle",
-    tabindex: 0,
-    role: "slider",
-    "aria-label": "β on the rate–distortion curve",
-    "aria-valuemin": weight.ends[0],
-    "aria-valuemax": weight.ends[1],
-  };
+  const role = { class: "handle", tabindex: 0, role: "slider", "aria-label": "β on the rate–distortion curve" };
   const handle = svg("g", role, svg("circle", { class: "halo", r: 20 }), svg("circle", { class: "dot", r: 7 }));
+  const [ofRate, ofDistortion] = [axisLabels([0, right]), axisLabels([bottom, top])];
+  const rates = [0, 1, 2].map((n) => n * roundNumber((0.6 * right || 1) / 2));
+  const ends = [bottom, top].map(ofDistortion.at);
   const texts = [
-    svg("text", { class: "name kl", x: width, y: height + 17, "text-anchor": "end" }, "rate in nats →"),
-    svg("text", { class: "name rec", x: width - 6, y: 16, "text-anchor": "end" }, "↑ distortion in nats"),
-    ...[0, 10, 20]
-      .filter((rate) => x(rate) < 0.6 * width)
-      .map((rate) => svg("text", { x: x(rate), y: height + 17, "text-anchor": "middle" }, String(rate))),
-    ...[bottom, top].map((d) => svg("text", { x: -6, y: y(d) + 4, "text-anchor": "end" }, d.toFixed(0))),
+    svg(
+      "text",
+      { class: "name kl", x: width, y: height + 17, "text-anchor": "end" },
+      `${ofRate.name("rate in nats")} →`,
+    ),
+    svg(
+      "text",
+      { class: "name rec", x: width - 6, y: 16, "text-anchor": "end" },
+      `↑ ${ofDistortion.name("distortion in nats")}`,
+    ),
+    ...rates.map((r) => svg("text", { x: x(r), y: height + 17, "text-anchor": "middle" }, ofRate.at(r))),
+    ...ends.map((text, i) => svg("text", { x: -6, y: y([bottom, top][i]) + 4, "text-anchor": "end" }, text)),
   ];
   const clipped = svg("svg", { class: "clipped", "aria-hidden": true, width, height }, tangent, path, ...dots);
-  const size = { viewBox: `-32 -2 ${width + 34} ${height + 26}`, width: width + 34, height: height + 26 };
+  const beside = 8 * Math.max(4, ...ends.map((text) => text.length)); // pixels, for the ends of the distortion
+  const size = {
+    viewBox: `${-beside} -2 ${width + beside + 2} ${height + 26}`,
+    width: width + beside + 2,
+    height: height + 26,
+  };
   const root = svg(
     "svg",
     { ...size, role: "group", "aria-label": "Rate and distortion" },
@@ -244,31 +246,23 @@ function makeChart(model, weight, curve) {
     handle,
   );
   draggable(handle, paper, (across, down) => {
-    const far = fine.map(([r, d]) => Math.hypot(x(r) - across * width, y(d) - down * height));
-    weight.write(weight.at(far.indexOf(Math.min(...far)) / FINE));
+    const distances = fine.map(([r, d]) => Math.hypot(x(r) - across * width, y(d) - down * height));
+    weight.write(weight.at(distances.indexOf(Math.min(...distances)) / FINE));
   });
-  handle.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    weight.write(weight.at(weight.place() + (by * (event.shiftKey ? 10 : 2)) / FINE));
-  });
+  onArrows(handle, (more, up) => weight.write(weight.at(weight.place() + (2 * (more + up)) / FINE)));
   const update = (/** @type {number} */ rate, /** @type {number} */ distortion) => {
     const beta = weight.read();
     const line = (/** @type {number} */ r) => `${x(r)} ${y(distortion + beta * (rate - r))}`;
     handle.setAttribute("transform", `translate(${x(rate)} ${y(distortion)})`);
     tangent.setAttribute("d", `M${line(0)}L${line(right)}`);
-    handle.setAttribute("aria-valuenow", beta.toPrecision(3));
-    handle.setAttribute(
-      "aria-valuetext",
-      `β ${short(beta)}, rate ${written(rate, 0.1)}, distortion ${written(distortion, 0.1)}`,
-    );
+    const text = `β ${short(beta)}, rate ${written(rate, step)}, distortion ${written(distortion, step)}`;
+    tell(handle, beta, [weight.ends[0], weight.ends[1]], text);
   };
-  return { root, update };
+  return { root, update, step };
 }
 
-/** β, rate, distortion and ELBO, in a line each. */
-function makeNumbers() {
+/** β, rate, distortion and ELBO, in a line each. @param {number} step nats that can be told apart */
+function makeNumbers(step) {
   const names = {
     beta: "β",
     rate: "rate, the KL",
@@ -284,7 +278,7 @@ function makeNumbers() {
   );
   const update = (/** @type {number} */ beta, /** @type {number} */ rate, /** @type {number} */ distortion) => {
     const values = [rate, distortion, -distortion - rate, -distortion - beta * rate].map(
-      (value) => `${written(value, 0.1)} nats`,
+      (value) => `${written(value, step)} nats`,
     );
     for (const [i, text] of [short(beta), ...values].entries()) outputs[i].textContent = text;
   };
@@ -299,7 +293,7 @@ function render({ model, el }) {
   const pictures = makePictures(model, weight);
   const cloud = makeCloud(model, weight);
   const chart = makeChart(model, weight, curve);
-  const numbers = makeNumbers();
+  const numbers = makeNumbers(chart.step);
   const part = (/** @type {string} */ name, /** @type {string} */ caption, /** @type {Element[]} */ ...parts) =>
     html("div", { class: name }, html("div", { class: "caption" }, caption), ...parts);
   const stage = html(
@@ -311,7 +305,7 @@ function render({ model, el }) {
     part("chart", "curve: this model; dots: trained for one β", chart.root),
     part("read", "", numbers.root),
   );
-  const back = html("button", { type: "button", click: () => weight.write(model.get("start")) }, "Put it back");
+  const back = button("Put it back", () => weight.write(model.get("start")));
   const root = html(
     "div",
     { class: "vae-widget vae-kl-explorer" },

@@ -66,8 +66,9 @@ export function uniform(N, K) {
   return new Float64Array(N * K).fill(-Math.log(K));
 }
 
-/** The parameters that maximize the bound; one that owns nothing stays where it is, no variance is below `least`.
- * @param {Parameters} parameters @param {number[]} points @param {Float64Array} logResp @param {number} least
+/** The parameters that maximize the bound; one that owns nothing stays where it is. In units of `least` by column, no
+ * variance falls below 1, nor below the component's own least where that was less: so the bound never falls.
+ * @param {Parameters} parameters @param {number[]} points @param {Float64Array} logResp @param {number[]} least
  * @returns {Parameters} */
 export function mStep(parameters, points, logResp, least) {
   const K = parameters.length / SIZE;
@@ -91,7 +92,9 @@ export function mStep(parameters, points, logResp, least) {
       xy += s * dx * dy;
       yy += s * dy * dy;
     });
-    out.splice(at + 1, 5, mx, my, ...heldAbove([xx, xy, yy], least));
+    const [before] = eigenvalues(inUnits(parameters.slice(at + 3, at + SIZE), least));
+    const held = heldAbove(inUnits([xx, xy, yy], least), Math.min(1, before));
+    out.splice(at + 1, 5, mx, my, ...inUnits(held, [1 / least[0], 1 / least[1]]));
   }
   return out;
 }
@@ -99,8 +102,13 @@ export function mStep(parameters, points, logResp, least) {
 /** Both eigenvalues of a covariance, the smaller first. @param {number[]} covariance */
 export function eigenvalues([xx, xy, yy]) {
   const middle = (xx + yy) / 2;
-  const reach = Math.hypot((xx - yy) / 2, xy);
-  return [middle - reach, middle + reach];
+  const half = Math.hypot((xx - yy) / 2, xy);
+  return [middle - half, middle + half];
+}
+
+/** A covariance where each column is counted in units of √ its own. @param {number[]} covariance @param {number[]} units */
+function inUnits([xx, xy, yy], [a, b]) {
+  return [xx / a, xy / Math.sqrt(a * b), yy / b];
 }
 
 /** A covariance with its eigenvalues raised to `least` where they are below. @param {number[]} covariance @param {number} least */

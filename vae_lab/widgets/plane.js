@@ -1,6 +1,7 @@
 // A plane of two latent coordinates: axes, the codes of a data set, and a point to drag.
 import { halves } from "./decoder.js";
-import { asView, draggable, html, placeIn, short, svg, written } from "./ui.js";
+import { axisLabels, onStep, written } from "./scale.js";
+import { asView, draggable, html, onArrows, placeIn, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof latentsOf>} Latents */
@@ -12,9 +13,6 @@ const CLASSES = 10; // colors there are
 const NEAR = 9; // pixels from a code at which its label is shown
 const ARROWS = "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4";
 
-/** @type {Record<string, [number, number]>} */
-const ARROW_KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
-
 /** The latent coordinates of a model: read together, and written within range, on the sliders' steps.
  * @param {Model} model */
 export function latentsOf(model) {
@@ -22,18 +20,13 @@ export function latentsOf(model) {
   const traits = names.map((_, i) => `z${i}`);
   const ranges = model.get("ranges");
   const steps = model.get("steps");
-  const onStep = (/** @type {number} */ value, /** @type {number} */ i) => {
-    const [low, high] = ranges[i];
-    const inside = Math.min(high, Math.max(low, value));
-    return Number((low + Math.round((inside - low) / steps[i]) * steps[i]).toFixed(7));
-  };
   return {
     traits,
     axis: (/** @type {number} */ i) => ({ i, name: names[i], low: ranges[i][0], high: ranges[i][1], step: steps[i] }),
-    read: () => Float32Array.from(traits, (trait) => model.get(trait)),
+    read: () => traits.map((trait) => /** @type {number} */ (model.get(trait))),
     /** @param {Record<number, number>} values by coordinate */
     write(values) {
-      for (const [i, value] of Object.entries(values)) model.set(traits[Number(i)], onStep(value, Number(i)));
+      for (const [i, value] of Object.entries(values)) model.set(traits[Number(i)], onStep(value, ranges[i], steps[i]));
       model.save_changes();
     },
   };
@@ -45,7 +38,7 @@ export function makePlane(model, latents) {
   const codes = codesOf(model);
   const { root, axes, paper, back, cross, handle, tip } = planeElements();
   const pair = () => [latents.axis(model.get("across")), latents.axis(model.get("up"))];
-  const tell = (/** @type {number} */ x, /** @type {number} */ y) => {
+  const name = (/** @type {number} */ x, /** @type {number} */ y) => {
     tip.textContent = codes.near(x, y);
     tip.setAttribute("transform", `translate(${x} ${y < 40 ? y + 34 : y - 22})`);
   };
@@ -66,21 +59,16 @@ export function makePlane(model, latents) {
     const py = SIDE - along(y, z[y.i]);
     handle.setAttribute("transform", `translate(${px} ${py})`);
     cross.setAttribute("d", `M${px} 0V${SIDE}M0 ${py}H${SIDE}`);
-    tell(px, py);
+    name(px, py);
     const near = tip.textContent && `, near a ${tip.textContent}`;
-    root.setAttribute("aria-valuemin", String(x.low));
-    root.setAttribute("aria-valuemax", String(x.high));
-    root.setAttribute("aria-valuenow", written(z[x.i], x.step).replace("−", "-"));
-    root.setAttribute(
-      "aria-valuetext",
-      `${x.name} ${written(z[x.i], x.step)}, ${y.name} ${written(z[y.i], y.step)}${near}`,
-    );
+    const text = `${x.name} ${written(z[x.i], x.step)}, ${y.name} ${written(z[y.i], y.step)}${near}`;
+    tell(root, z[x.i], [x.low, x.high], text);
   }
 
   root.addEventListener("pointerleave", update);
   root.addEventListener("pointermove", (event) => {
     const [x, y] = placeIn(paper, event);
-    if (codes.near(x * SIDE, y * SIDE)) tell(x * SIDE, y * SIDE);
+    if (codes.near(x * SIDE, y * SIDE)) name(x * SIDE, y * SIDE);
     else update();
   });
   steer(root, paper, latents, pair);
@@ -95,15 +83,11 @@ function steer(root, paper, latents, pair) {
     root.classList.add("touched");
     latents.write({ [x.i]: x.low + across * (x.high - x.low), [y.i]: y.high - down * (y.high - y.low) });
   });
-  root.addEventListener("keydown", (event) => {
-    const by = ARROW_KEYS[event.key];
-    const far = event.shiftKey ? 5 : 1;
+  onArrows(root, (right, above) => {
     const [x, y] = pair();
     const z = latents.read();
-    if (!by) return;
-    event.preventDefault();
     root.classList.add("touched");
-    latents.write({ [x.i]: z[x.i] + by[0] * far * x.step, [y.i]: z[y.i] + by[1] * far * y.step });
+    latents.write({ [x.i]: z[x.i] + right * x.step, [y.i]: z[y.i] + above * y.step });
   });
 }
 
@@ -134,8 +118,8 @@ function codesOf(model) {
   const latents = model.get("names").length;
   const bytes = asView(model.get("codes"));
   const labels = asView(model.get("labels"));
-  const numbers = halves(bytes, 0, bytes.byteLength / 2);
-  const count = numbers.length / latents;
+  const places = halves(bytes, 0, bytes.byteLength / 2);
+  const count = places.length / latents;
   const names = /** @type {string[]} */ (model.get("label_names"));
   const x = new Float32Array(count);
   const y = new Float32Array(count);
@@ -147,8 +131,8 @@ function codesOf(model) {
   function project(across, up) {
     const lines = paths.map(() => "");
     for (let n = 0; n < count; n++) {
-      x[n] = along(across, numbers[n * latents + across.i]);
-      y[n] = SIDE - along(up, numbers[n * latents + up.i]);
+      x[n] = (SIDE / 2) * (1 + places[n * latents + across.i]);
+      y[n] = (SIDE / 2) * (1 - places[n * latents + up.i]);
       lines[kind(n)] += `M${x[n].toFixed(1)} ${y[n].toFixed(1)}h0`;
     }
     for (const [k, path] of paths.entries()) path.setAttribute("d", lines[k]);
@@ -206,10 +190,11 @@ function priorCircles(x, y) {
 /** Both axes' names, ends and zeros. @param {Axis} x @param {Axis} y */
 function ticks(x, y) {
   const at = (/** @type {Axis} */ { low, high }) => (low < 0 && high > 0 ? [low, 0, high] : [low, high]);
+  const [ofX, ofY] = [x, y].map(({ low, high }) => axisLabels([low, high]));
   return [
-    ...at(x).map((v) => svg("text", { x: along(x, v), y: SIDE + 17, "text-anchor": "middle" }, short(v))),
-    ...at(y).map((v) => svg("text", { x: -8, y: SIDE - along(y, v) + 4, "text-anchor": "end" }, short(v))),
-    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, `${x.name} →`),
-    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${y.name}`),
+    ...at(x).map((v) => svg("text", { x: along(x, v), y: SIDE + 17, "text-anchor": "middle" }, ofX.at(v))),
+    ...at(y).map((v) => svg("text", { x: -8, y: SIDE - along(y, v) + 4, "text-anchor": "end" }, ofY.at(v))),
+    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, `${ofX.name(x.name)} →`),
+    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${ofY.name(y.name)}`),
   ];
 }

@@ -1,17 +1,18 @@
 // One draw z = μ + σε on a density to drag, the slope it feels, and two clouds of gradient estimates.
 import { gradients, OBJECTIVES, spread } from "./gradients.js";
-import { draggable, html, mount, short, svg, written } from "./ui.js";
+import { onStep, roundNumber, short, written } from "./scale.js";
+import { button, draggable, html, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof stateOf>} State */
 
-const REACH = 4;
-const WIDTH = 312;
-const UNIT = WIDTH / (2 * REACH); // z from −REACH to REACH, in pixels
-const TOP = 116;
-const BASE = 236;
-const PEAK = 78;
-const FLOOR = BASE + 58; // of f's band, of the axis, of the density, of all
+const HALF_WIDTH = 4; // z from −4 to 4
+const WIDTH = 312; // pixels, as all that follow
+const UNIT = WIDTH / (2 * HALF_WIDTH);
+const BAND = 116; // how high f's band is
+const BASE = 236; // how far down the axis of the density is
+const PEAK = 78; // how high the density is
+const HEIGHT = BASE + 58; // of all
 const CLOUD = { width: 170, row: 44, group: 146, left: 48 };
 const PARAMETERS = ["μ", "σ"];
 const WAYS = /** @type {("score" | "path")[]} */ (["score", "path"]);
@@ -23,7 +24,9 @@ const across = (z) => WIDTH / 2 + z * UNIT;
 /** What the traits say; writing keeps to the sliders' limits and steps.
  * @param {Model} model */
 function stateOf(model) {
+  /** @type {Record<string, [number, number]>} */
   const limits = { mu: model.get("means"), sigma: model.get("scales") };
+  const step = /** @type {number} */ (model.get("step"));
   const noise = /** @type {number[]} */ (model.get("noise"));
   const read = () => {
     const mu = model.get("mu");
@@ -36,40 +39,33 @@ function stateOf(model) {
   /** @param {Record<string, any>} values by trait */
   const write = (values) => {
     for (const [name, value] of Object.entries(values)) {
-      if (name !== "mu" && name !== "sigma") model.set(name, value);
-      else model.set(name, Number(Math.min(limits[name][1], Math.max(limits[name][0], value)).toFixed(2)));
+      model.set(name, name in limits ? onStep(value, limits[name], step) : value);
     }
     model.save_changes();
   };
-  return { read, write, limits, noise };
+  return { read, write, limits, step, noise };
 }
 
 /** A handle on the density that the pointer drags sideways and the arrow keys move.
  * @param {{label: string, trait: "mu" | "sigma", shape: Element, paper: SVGElement}} parts @param {State} state
  * @param {(z: number) => number} valueAt what the trait is when the handle is at z */
 function makeHandle({ label, trait, shape, paper }, state, valueAt) {
-  const [low, high] = state.limits[trait];
   const role = { tabindex: 0, role: "slider", "aria-label": label };
   const arrows = svg("path", { class: "arrows", d: "M-13 -4 -17 0 -13 4M13 -4 17 0 13 4" });
-  const range = { "aria-valuemin": low, "aria-valuemax": high };
-  const root = svg("g", { class: "handle", ...role, ...range }, svg("circle", { class: "halo", r: 20 }), arrows, shape);
-  draggable(root, paper, (share) => state.write({ [trait]: valueAt((2 * share - 1) * REACH) }));
-  root.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    state.write({ [trait]: state.read()[trait] + by * (event.shiftKey ? 0.25 : 0.05) });
-  });
+  const root = svg("g", { class: "handle", ...role }, svg("circle", { class: "halo", r: 20 }), arrows, shape);
+  draggable(root, paper, (share) => state.write({ [trait]: valueAt((2 * share - 1) * HALF_WIDTH) }));
+  onArrows(root, (more, up) => state.write({ [trait]: state.read()[trait] + (more + up) * 5 * state.step }));
   const update = (/** @type {number} */ x, /** @type {number} */ y) => {
     root.setAttribute("transform", `translate(${x} ${y})`);
-    root.setAttribute("aria-valuenow", state.read()[trait].toFixed(2));
+    const value = state.read()[trait];
+    tell(root, value, state.limits[trait], `${label} ${written(value, state.step)}`);
   };
   return { root, update };
 }
 
 /** The density with its draw, and above it f with its slope there. @param {State} state */
 function makePlane(state) {
-  const paper = svg("rect", { class: "paper", width: WIDTH, height: FLOOR });
+  const paper = svg("rect", { class: "paper", width: WIDTH, height: HEIGHT });
   const ground = svg("path", { class: "ground", d: `M0 ${BASE}H${WIDTH}` });
   const [curve, tangent, drop, density, offset, byMu, bySigma] = [
     "curve",
@@ -89,7 +85,7 @@ function makePlane(state) {
   ];
   const inside = svg(
     "svg",
-    { class: "clipped", "aria-hidden": true, width: WIDTH, height: FLOOR },
+    { class: "clipped", "aria-hidden": true, width: WIDTH, height: HEIGHT },
     density,
     curve,
     ground,
@@ -112,11 +108,11 @@ function makePlane(state) {
     state,
     (z) => z - state.read().mu,
   );
-  const ticks = [-REACH, 0, REACH].map((z) =>
-    svg("text", { x: across(z), y: FLOOR + 16, "text-anchor": "middle" }, short(z)),
+  const ticks = [-HALF_WIDTH, 0, HALF_WIDTH].map((z) =>
+    svg("text", { x: across(z), y: HEIGHT + 16, "text-anchor": "middle" }, short(z)),
   );
-  const axis = svg("text", { class: "name", x: WIDTH - 18, y: FLOOR + 16, "text-anchor": "end" }, "z →");
-  const size = { viewBox: `-10 -6 ${WIDTH + 20} ${FLOOR + 28}`, width: WIDTH + 20, height: FLOOR + 28 };
+  const axis = svg("text", { class: "name", x: WIDTH - 18, y: HEIGHT + 16, "text-anchor": "end" }, "z →");
+  const size = { viewBox: `-10 -6 ${WIDTH + 20} ${HEIGHT + 28}`, width: WIDTH + 20, height: HEIGHT + 28 };
   const role = { role: "group", "aria-label": "f, and below it the density with one draw" };
   const root = svg(
     "svg",
@@ -134,7 +130,7 @@ function makePlane(state) {
     const { mu, sigma, eps, z, objective } = state.read();
     const { f, slope, low, high } = objective;
     const x = across(z);
-    const up = (/** @type {number} */ value) => TOP - ((value - low) / (high - low)) * (TOP - 12);
+    const up = (/** @type {number} */ value) => BAND - ((value - low) / (high - low)) * (BAND - 12);
     const bell = (/** @type {number} */ at) => BASE - PEAK * Math.exp(-(((at - mu) / sigma) ** 2) / 2);
     curve.setAttribute(
       "d",
@@ -209,9 +205,9 @@ function makeClouds(k) {
   /** @param {Record<"score" | "path", number[]>} samples @param {number} truth @param {number} which */
   function update(samples, truth, which) {
     const spreads = WAYS.map((way) => spread(samples[way]));
-    const half = rounded(2.5 * Math.max(0.04, ...spreads.map((s) => s.sd)));
+    const halfWidth = rounded(2.5 * (Math.max(...spreads.map((s) => s.sd)) || 0.04)); // of what is shown
     const at = (/** @type {number} */ v) =>
-      Math.min(width - 2, Math.max(2, width / 2 + ((v - truth) / half) * (width / 2)));
+      Math.min(width - 2, Math.max(2, width / 2 + ((v - truth) / halfWidth) * (width / 2)));
     rows.forEach(({ cloud, mean, now, sd, y }, j) => {
       const values = samples[WAYS[j]];
       const error = spreads[j].sd / Math.sqrt(values.length);
@@ -229,8 +225,8 @@ function makeClouds(k) {
       sd.textContent = `± ${short(spreads[j].sd)}`;
     });
     exact.setAttribute("d", `M${width / 2} -3V${2 * row + 3}`);
-    for (const [i, v] of [truth - half, truth, truth + half].entries())
-      ends[i].textContent = (i === 1 ? "exact " : "") + short(Number(v.toFixed(2)));
+    for (const [i, v] of [truth - halfWidth, truth, truth + halfWidth].entries())
+      ends[i].textContent = (i === 1 ? "exact " : "") + written(v, roundNumber(halfWidth / 50));
   }
   return { root, update };
 }
@@ -255,17 +251,16 @@ function makeNumbers(state) {
   const root = html("div", { class: "numbers" }, noise, ...lines.map((line) => line.root));
   const update = () => {
     const { mu, sigma, eps, z, objective } = state.read();
+    const { step } = state;
     const slope = objective.slope(z);
-    noise.textContent = `z = μ + σε = ${written(mu, 0.01)} + ${written(sigma, 0.01)} · (${written(eps, 0.01)}) = ${written(z, 0.01)}`;
-    for (const [i, value] of [slope, slope, slope * eps].entries()) lines[i].value.textContent = written(value, 0.01);
+    noise.textContent = `z = μ + σε = ${written(mu, step)} + ${written(sigma, step)} · (${written(eps, step)}) = ${written(z, step)}`;
+    for (const [i, value] of [slope, slope, slope * eps].entries()) lines[i].value.textContent = written(value, step);
   };
   return { root, update };
 }
 
 /** Buttons: which f, another ε, the baseline. @param {State} state @param {Model} model */
 function makeButtons(state, model) {
-  const button = (/** @type {string} */ text, /** @type {() => void} */ click) =>
-    html("button", { type: "button", click }, text);
   const kinds = Object.keys(OBJECTIVES).map((name) => button(name, () => state.write({ objective: name })));
   const other = button("another ε", () => state.write({ which: (state.read().which + 1) % state.noise.length }));
   const baseline = button("baseline", () => state.write({ baseline: !state.read().baseline }));
@@ -290,14 +285,14 @@ function render({ model, el }) {
   const numbers = makeNumbers(state);
   const buttons = makeButtons(state, model);
   const clouds = PARAMETERS.map((_, k) => makeClouds(k));
-  const wide = CLOUD.left + CLOUD.width + 66;
-  const high = 2 * CLOUD.group + 6;
+  const width = CLOUD.left + CLOUD.width + 66;
+  const height = 2 * CLOUD.group + 6;
   const chart = svg(
     "svg",
-    { class: "clouds", role: "img", viewBox: `0 0 ${wide} ${high}`, width: wide, height: high },
+    { class: "clouds", role: "img", viewBox: `0 0 ${width} ${height}`, width, height },
     ...clouds.map((c) => c.root),
   );
-  const back = html("button", { type: "button", click: () => state.write(model.get("start")) }, "Put it back");
+  const back = button("Put it back", () => state.write(model.get("start")));
   const stage = html("div", { class: "stage" }, html("div", {}, plane.root, numbers.root), html("div", {}, chart));
   const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
   const root = html("div", { class: "vae-widget vae-two-gradients" }, buttons.root, stage, foot);
