@@ -171,13 +171,3 @@ def test_the_ellipse_is_that_of_q(show):
     assert [ry, rx] == pytest.approx(np.sqrt(values), abs=1e-6)
     turned = -float(re.search(r"rotate\(([^)]+)\)", drawn.get_attribute("transform"))[1])
     assert np.tan(np.radians(turned)) == pytest.approx(vectors[1, 1] / vectors[0, 1], abs=1e-6)
-
-
-def test_it_cleans_up_and_fits_a_phone(show):
-    page = show(bound(product, presets={"one": (0, 0, 1, 1, 0)}).view, views=2)
-    page.set_viewport_size({"width": 320, "height": 700})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    everything = page.evaluate("listening()")
-    page.evaluate("ends[0]()")
-    assert 0 < page.evaluate("listening()") == everything / 2
-    assert page.locator(".vae-widget").count() == 1

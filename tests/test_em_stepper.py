@@ -238,14 +238,3 @@ def test_a_mean_is_dragged_and_moved_by_keys(show):
     assert second.get_attribute("transform") == handle.get_attribute(
         "transform"
     )  # the other view keeps in step
-
-
-def test_it_fits_a_phone_and_cleans_up(show):
-    page = show(em_stepper(blobs(0), random_mixture(0)), views=2)
-    page.set_viewport_size({"width": 320, "height": 900})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    everything = page.evaluate("listening()")
-    page.evaluate("ends[0]()")
-    assert 0 < page.evaluate("listening()") == everything / 2
-    page.evaluate("ends[1]()")
-    assert page.evaluate("listening()") == 0 and page.locator(".vae-widget").count() == 0

@@ -162,13 +162,3 @@ def test_the_baseline_narrows_the_score_and_leaves_the_path(show):
     page.evaluate(SETTLE)
     after = spreads()
     assert after[0] < before[0] and after[1] == before[1]  # score, then path, in μ
-
-
-def test_it_cleans_up_and_fits_a_phone(show):
-    page = show(two_gradients().view, views=2)
-    page.set_viewport_size({"width": 320, "height": 700})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    everything = page.evaluate("listening()")
-    page.evaluate("ends[0]()")
-    assert 0 < page.evaluate("listening()") == everything / 2
-    assert page.locator(".vae-widget").count() == 1

@@ -483,19 +483,6 @@ def test_a_flipbook_shows_the_frame_that_is_set(show):
 
 
 @pytest.mark.parametrize(
-    "panel", [lambda tiny: latent_explorer(tiny), lambda tiny: flipbook(np.zeros((2, 4, 4)))]
-)
-def test_a_view_cleans_up_after_itself(show, tiny, panel):
-    page = show(panel(tiny).view, views=2)
-    everything = page.evaluate("listening()")
-    page.evaluate("ends[0]()")
-    assert 0 < page.evaluate("listening()") == everything / 2
-    assert page.locator(".vae-widget").count() == 1
-    page.evaluate("ends[1]()")
-    assert page.evaluate("listening()") == 0 and page.locator(".vae-widget").count() == 0
-
-
-@pytest.mark.parametrize(
     ("scheme", "theme", "k"),
     [("light", "", 0), ("dark", "", 1), ("light", "dark", 1), ("dark", "light", 0)],
 )
@@ -508,9 +495,3 @@ def test_colors_follow_the_theme(show, tiny, scheme, theme, k):
         probe = "(e, name) => { e.style.fill = `var(--${name})`; return getComputedStyle(e).fill; }"
         red, green, blue = (int(pair[k][i : i + 2], 16) for i in (1, 3, 5))
         assert page.locator(".dot").evaluate(probe, name) == f"rgb({red}, {green}, {blue})", name
-
-
-def test_it_fits_a_phone(show, tiny):
-    page = show(latent_explorer(tiny, codes=torch.randn(20, 3), labels=torch.arange(20) % 10).view)
-    page.set_viewport_size({"width": 320, "height": 700})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
