@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vae_lab.data import Images
 from vae_lab.likelihoods import Gaussian
 from vae_lab.multirate import Gate, MultiRateVAE
 from vae_lab.nets import conv_decoder, conv_encoder, mlp_decoder, mlp_encoder
-from vae_lab.widgets import kl_explorer
+from vae_lab.widgets import KLExplorer, kl_explorer
 from vae_lab.widgets.decoder import export
 from vae_lab.widgets.kl_explorer import CODES, PICTURES, PLACES, SAMPLES
 
@@ -192,6 +193,9 @@ def test_refuses_models_and_labels_that_it_cannot_draw():
     with pytest.raises(ValueError, match="Bernoulli"):
         kl_explorer(bent(likelihood=Gaussian()), gray())
     one = MultiRateVAE(mlp_encoder(SHAPE, 2), mlp_decoder(1, SHAPE), 1)
+    with pytest.raises(ValueError, match=r"decoder ends in nn.Sigmoid.*leave it out"):
+        squashed = nn.Sequential(mlp_decoder(3, SHAPE), nn.Sigmoid())
+        kl_explorer(MultiRateVAE(mlp_encoder(SHAPE, 6), squashed, 3), gray())
     with pytest.raises(ValueError, match="at least two latents"):
         kl_explorer(one, gray())
     with pytest.raises(ValueError, match="labels of the images"):
@@ -297,3 +301,23 @@ def test_a_page_of_digits_stays_small():
         == weights + 2 * PLACES * (4 * CODES + 8 * PICTURES) + 2 * 8 * SAMPLES + 784 * PICTURES + CODES
     )
     assert sum(map(len, sent)) < 250_000
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_codes_of_any_scale_travel(show, scale, monkeypatch):
+    """What the page is given of an encoder's codes, to a thousandth of their size."""
+    model, images = bent(), gray(40)
+    exact = [model.at(beta).encode(images.read()) for beta in np.geomspace(0.05, 20, PLACES)]
+    means = np.stack([q_z.mean.detach().numpy() for q_z in exact]) * scale
+    scales = np.stack([q_z.stddev.detach().numpy() for q_z in exact]) * scale
+    monkeypatch.setattr(sys.modules[KLExplorer.__module__], "_codes", lambda *_: (means, scales))
+    view = kl_explorer(model, images).view
+    codes = np.frombuffer(view.codes, "<f2").astype(float).reshape(PLACES, PICTURES, 3) * view.scales["codes"]
+    np.testing.assert_allclose(codes, means[:, :PICTURES], atol=1e-3 * abs(means).max())
+    cloud = np.frombuffer(view.cloud, "<f2").astype(float).reshape(PLACES, 40, 4) * view.half_width
+    chosen = ["z₁z₂z₃".index(name[1]) // 2 for name in view.names]
+    np.testing.assert_allclose(cloud[..., :2], means[..., chosen], atol=1e-3 * view.half_width)
+    page = show(view)
+    places = page.locator("path.codes").evaluate_all("all => all.map((p) => p.getAttribute('d')).join('')")
+    found = np.array(re.findall(r"-?\d+\.\d", places), float).reshape(-1, 2)
+    assert len(found) == 40 and ((found > -30) & (found < 286)).all()

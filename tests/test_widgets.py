@@ -336,6 +336,51 @@ def test_the_explorer_refuses(name, tiny):
         latent_explorer(tiny, **arguments)
 
 
+def trained(last: str) -> tuple[nn.Sequential, torch.Tensor]:
+    """A decoder of 64 patterns from codes of theirs, trained until they are told apart, and the codes."""
+    torch.manual_seed(0)
+    x = torch.rand(64, 16).round()
+    codes = nn.Parameter(torch.randn(64, 3))
+    decoder = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 16), nn.Unflatten(1, (1, 4, 4)))
+    optimizer = torch.optim.Adam([codes, *decoder.parameters()], 0.02)
+    loss = nn.functional.binary_cross_entropy_with_logits if last == "logits" else nn.functional.mse_loss
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss(decoder(codes).flatten(1), x).backward()
+        optimizer.step()
+    return decoder, codes.detach()
+
+
+def test_a_decoder_of_logits_is_refused():
+    decoder, codes = trained("logits")
+    found = r"gives -\d+\S* … \d+\S* for the codes, but pixels are in \[0, 1\]; append nn.Sigmoid\(\)"
+    with pytest.raises(ValueError, match=found) as refusal:
+        latent_explorer(decoder, codes=codes, prior=False)
+    assert "\n" not in str(refusal.value)
+    for arguments in ({}, {"start": codes[0].tolist(), "ranges": (-9, 9)}):
+        with pytest.raises(ValueError, match=r"(at the start|for draws from N\(0, I\)), but pixels"):
+            latent_explorer(decoder, **arguments)
+    latent_explorer(nn.Sequential(decoder, nn.Sigmoid()), codes=codes)
+    with pytest.raises(
+        ValueError, match=r"gives -\d\S* … \d\S* for the codes"
+    ):  # pixels in [−1, 1], as of other books' data
+        latent_explorer(nn.Sequential(decoder, nn.Tanh()), codes=codes)
+    with pytest.raises(ValueError, match="gives nan"):
+        latent_explorer(
+            nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (1, 2, 2))), start=[np.nan] * 3, ranges=(-1, 1)
+        )
+
+
+def test_a_decoder_without_a_squash_that_strays_a_little_is_shown():
+    decoder, codes = trained("pixels")
+    with torch.no_grad():
+        images = decoder(codes)
+    assert images.min() < -0.02 and images.max() > 1.02  # it does stray
+    latent_explorer(decoder, codes=codes)
+    latent_explorer(decoder, codes=codes, prior=False)
+    latent_explorer(decoder)
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 4), (7, 5, 4), (6, 5, 4, 3)])
 def test_a_sheet_holds_every_frame(shape):
     frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
