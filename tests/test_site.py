@@ -1,18 +1,25 @@
 """The built book, in a real browser: `make book` first, or `make test`, which does."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from math import log
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 import nbformat
 import pytest
+import torch
 from built_book import DESKTOP, EXPLORERS, FILES, HTML, PAGES, PHONE, ROOT
+from ipywidgets.embed import dependency_state
 from sliders import by_keyboard, by_pointer, differs, picture
+from torch import nn
+
+from vae_lab.widgets import bound, latent_explorer
 
 pytestmark = pytest.mark.site
 
@@ -215,3 +222,50 @@ def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert (run.returncode == 0) is passes, run.stdout + run.stderr
         assert passes or "does not bear out: one is less than two" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_sliders_of_any_scale_move_their_pictures(browser, tmp_path, scale):
+    """The book's widget manager with a panel that no chapter has, in other units."""
+    decoder = nn.Sequential(nn.Linear(2, 16), nn.Unflatten(1, (1, 4, 4)), nn.Sigmoid())
+    with torch.no_grad():
+        decoder[0].weight /= scale
+    panels = [
+        bound(lambda z: -(z / scale).square().sum(-1) / 2 - 2 * log(scale), half_width=3 * scale),
+        latent_explorer(decoder, ranges=(-2 * scale, 2 * scale), start=[0, 0], prior=False),
+    ]
+    manager = f'<script src="{(HTML / "_static/widgets.js").as_uri()}" defer></script>'
+    style = f'<link rel="stylesheet" href="{(HTML / "_static/book.css").as_uri()}">'
+    html = f"<!doctype html><title>test</title>{style}{manager}<body>{scripts_of(panels)}</body>"
+    (tmp_path / "page.html").write_text(html, "utf8")
+    page, errors = browser.new_page(viewport={"width": 900, "height": 1600}), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('.vae-widget').length === 2")
+    handles = page.locator(".noUi-handle").all()
+    assert len(handles) == 7
+    for handle in handles:
+        area = handle.locator("xpath=ancestor::*[contains(@class, 'widget-area')]")
+        for move in (by_keyboard, by_pointer):
+            before, told = picture(area), handle.get_attribute("aria-valuetext")
+            move(page, handle, 1)
+            if not differs(page, area, before):
+                move(page, handle, -1)
+                assert differs(page, area, before), f"{move.__name__} changes nothing"
+            now = handle.get_attribute("aria-valuetext")
+            assert now != told and len(now) < 12
+    page.close()
+    assert errors == []
+
+
+def scripts_of(panels) -> str:
+    """The scripts that a page is given for these widgets: their state, and a view of each."""
+    state = dependency_state(panels, drop_defaults=False)
+    views = "".join(
+        '<script type="application/vnd.jupyter.widget-view+json">'
+        f'{{"version_major": 2, "version_minor": 0, "model_id": "{panel.model_id}"}}</script>'
+        for panel in panels
+    )
+    whole = {"version_major": 2, "version_minor": 0, "state": state}
+    text = json.dumps(whole, default=str).replace("</", "<\\/")
+    return f'<script type="application/vnd.jupyter.widget-state+json">{text}</script>{views}'

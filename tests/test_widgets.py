@@ -326,6 +326,7 @@ WRONG = {
     "too few ranges": ({"ranges": [(-1, 1), (-1, 1)]}, "one .* or 3 of them"),
     "too few names": ({"names": ["a"]}, "names must hold 3"),
     "too short a start": ({"start": [1]}, "start must hold 3"),
+    "a start that is no number": ({"start": [0, np.nan, 0]}, "start must hold 3 finite numbers.*nan"),
 }
 
 
@@ -365,10 +366,10 @@ def test_a_decoder_of_logits_is_refused():
         ValueError, match=r"gives -\d\S* … \d\S* for the codes"
     ):  # pixels in [−1, 1], as of other books' data
         latent_explorer(nn.Sequential(decoder, nn.Tanh()), codes=codes)
-    with pytest.raises(ValueError, match="gives nan"):
-        latent_explorer(
-            nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (1, 2, 2))), start=[np.nan] * 3, ranges=(-1, 1)
-        )
+    nothing = nn.Sequential(decoder, nn.ReLU())
+    nothing[0][0].bias.data.fill_(torch.inf)
+    with pytest.raises(ValueError, match="does not fit"):
+        latent_explorer(nothing, codes=codes)
 
 
 def test_a_decoder_without_a_squash_that_strays_a_little_is_shown():

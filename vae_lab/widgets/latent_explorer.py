@@ -147,8 +147,8 @@ def _start(start, codes: np.ndarray, ranges, steps) -> list[float]:
     latents = codes.shape[1]
     if start is None:
         start = codes[0] if len(codes) else [0.8, -0.6, *[0.0] * latents][:latents]
-    if len(start) != latents:
-        raise ValueError(f"start must hold {latents} numbers, one a coordinate; got {len(start)}")
+    if len(start) != latents or not np.isfinite(start).all():
+        raise ValueError(f"start must hold {latents} finite numbers, one a coordinate; got {list(start)}")
     return [on_step(s, ends, step) for s, ends, step in zip(start, ranges, steps, strict=True)]
 
 
