@@ -197,7 +197,7 @@ function makeChart(model, weight, curve) {
   const right = 1.06 * Math.max(...all.map((p) => p[0]));
   const x = (/** @type {number} */ rate) => (width * rate) / (right || 1);
   const y = (/** @type {number} */ distortion) => 6 + ((height - 12) * (top - distortion)) / (top - bottom || 1);
-  const step = Math.min(0.1, roundNumber((Math.max(right, top - bottom) || 1) / 1000)); // nats that can be told apart
+  const step = Math.min(0.1, roundNumber((Math.max(right, top - bottom) || 1) / 500)); // nats that can be told apart
   const path = svg("path", {
     class: "curve",
     d: `M${fine.map(([r, d]) => `${x(r).toFixed(1)} ${y(d).toFixed(1)}`).join("L")}`,

@@ -62,7 +62,7 @@ export function axisLabels([low, high]) {
   const power = most > 0 ? powerOf(most) : 0;
   const exponent = power >= 5 || power <= -3 ? 3 * Math.floor(power / 3) : 0;
   const unit = 10 ** exponent;
-  const step = (high - low) / 100 / unit;
+  const step = (high - low) / 50 / unit;
   return {
     at: (/** @type {number} */ value) => typeset(String(Number(fixed(value / unit, decimals(step || 1))))),
     name: (/** @type {string} */ name) => (exponent ? `${name} / ${tenTo(exponent)}` : name),

@@ -124,7 +124,12 @@ export function onArrows(handle, move) {
 /** What a handle tells those who do not see it.
  * @param {Element} handle @param {number} now @param {[number, number]} limits @param {string} text */
 export function tell(handle, now, [low, high], text) {
-  const told = { "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": Number(now.toPrecision(6)), "aria-valuetext": text };
+  const told = {
+    "aria-valuemin": low,
+    "aria-valuemax": high,
+    "aria-valuenow": Number(now.toPrecision(6)),
+    "aria-valuetext": text,
+  };
   for (const [name, value] of Object.entries(told)) handle.setAttribute(name, String(value));
 }
 
