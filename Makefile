@@ -4,6 +4,8 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 UV := uv==0.13.8
+# Programs among the site's packages start with this Node.
+NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 HTML := _build/html/index.html
 
 # One thread a notebook: results do not depend on the machine's cores, and notebooks run side by side.
@@ -11,7 +13,8 @@ export OMP_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab benchmarks -type f ! -path '*/.*' ! -name '*.pyc' ! -path 'book/_*')
-SITE_SOURCES := $(filter-out site/pdf.js,$(wildcard site/*.js site/theme/*.css))
+SPHINX_SOURCES := $(shell find site/sphinx site/pictures -type f ! -path '*/.*' ! -name '*.pyc')
+BROWSER_SOURCES := $(shell find site/browser -type f ! -path '*/.*')
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
@@ -23,32 +26,34 @@ help:  ## list the commands
 book: $(HTML)  ## build the book and say where it is
 	@echo "The book: file://$(CURDIR)/$(HTML)"
 
-test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
+test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser and for every reader
 	@mkdir -p _build/tests && rm -f _build/tests/*.xml
-	$(BIN)/pytest -q -n 2 --ignore=tests/test_site.py --ignore=tests/test_published.py --ignore=tests/test_access.py \
-	  --ignore=tests/test_weight.py --ignore=tests/test_chapters_on_mnist.py --junitxml=_build/tests/package.xml tests
+	$(BIN)/pytest -q -n 2 -m package --junitxml=_build/tests/package.xml
 	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
-	$(BIN)/pytest -q -s --junitxml=_build/tests/site.xml tests/test_site.py tests/test_weight.py tests/test_published.py
+	$(BIN)/pytest -q -s -m site --junitxml=_build/tests/site.xml
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m access --junitxml=_build/tests/access.xml
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
 
-access: $(HTML) .venv/.chromium  ## is every page there for every reader: axe, keyboard, small screens, valid HTML
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests/test_access.py
+access: $(HTML) .venv/.chromium  ## of that, only whether every page is there for every reader
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m access
 
 mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there too?
-	$(BIN)/pytest -q -n 2 tests/test_chapters_on_mnist.py
+	$(BIN)/pytest -q -n 2 -m chapters
 
 # Some of it: make alone ONLY="08 or derivations", ONLY=oldest, ONLY=jupyter
 alone: .venv/.chromium  ## run every chapter outside the repository, with the oldest and the newest versions allowed
-	$(BIN)/pytest -q -n 2 --dist loadgroup -k "$(ONLY)" tests/alone.py
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m alone -k "$(ONLY)"
 
-lint: .venv/.installed  ## format and lint code, notebooks and workflows
+lint: .venv/.installed site/node_modules/.package-lock.json  ## format, lint and types of Python, notebooks, JavaScript, CSS and workflows
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(NODE) site/node_modules/.bin/biome check --error-on-warnings
+	$(NODE) site/node_modules/.bin/tsc
 	$(BIN)/zizmor --offline --quiet --min-severity medium .github
 
 notebooks: .venv/.installed  ## execute the notebooks in place and strip what differs from run to run
-	$(BIN)/python site/execute.py in-place
+	$(BIN)/python site/tools/execute.py in-place
 	@echo "The notebooks in book/ are executed: look at them with git diff --stat"
 
 assignments: .venv/.installed  ## make the assignments: student versions, solutions, autograders
@@ -69,20 +74,20 @@ serve: $(HTML)  ## build the book and serve it at http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html 8000
 
 pdf: $(HTML) .venv/.chromium  ## print the book
-	$(BIN)/python site/pdf.py _build/book.pdf
+	$(BIN)/python site/tools/pdf.py _build/book.pdf
 	@echo "The PDF: file://$(CURDIR)/_build/book.pdf"
 
 screenshot: $(HTML) .venv/.chromium  ## take the pictures of the book for the README and for links to it
-	$(BIN)/python site/screenshot.py site/screenshot.png site/card.png
-	@echo "The pictures: site/screenshot.png and site/card.png"
+	$(BIN)/python site/tools/screenshot.py site/pictures/screenshot.png site/pictures/card.png
+	@echo "The pictures: site/pictures/screenshot.png and site/pictures/card.png"
 
 clean:  ## remove everything that was built (.venv stays)
 	rm -rf _build site/dist site/node_modules .pytest_cache .ruff_cache
 	@echo "Clean. To set up from nothing, remove .venv as well."
 
 # Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
-$(HTML): $(BOOK_SOURCES) site/dist/book.css site/book_html.py site/valid_html.py site/published.py site/logo.svg site/card.png $(shell find site/templates -type f) _build/.settings .venv/.installed
-	$(BIN)/python site/execute.py cache
+$(HTML): $(BOOK_SOURCES) $(SPHINX_SOURCES) site/dist/book.css _build/.settings .venv/.installed
+	$(BIN)/python site/tools/execute.py cache
 	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
 	@echo "Building the pages ..."
 	$(BIN)/jupyter-book build -q -W -n --keep-going . > /dev/null || { rm -rf _build/html; exit 1; }
@@ -92,13 +97,16 @@ _build/.settings: FORCE
 	@mkdir -p _build; echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
 FORCE:
 
-site/dist/book.css: $(SITE_SOURCES) site/node_modules/.package-lock.json
+_build/palette.css: vae_lab/colors.py .venv/.installed
+	@mkdir -p _build && $(BIN)/python -m vae_lab.colors > $@
+
+site/dist/book.css: $(BROWSER_SOURCES) _build/palette.css site/node_modules/.package-lock.json
 	@echo "Bundling styles, fonts, widgets and MathJax ..."
-	@cd site && ../$(BIN)/node build.js
+	@cd site && $(NODE) node browser/build.js
 
 site/node_modules/.package-lock.json: site/package-lock.json .venv/.installed
 	@echo "Installing the site's packages ..."
-	@cd site && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error
+	@cd site && $(NODE) npm ci --loglevel=error
 	@touch $@
 
 .venv/.installed: requirements.txt pyproject.toml $(BIN)/uv
@@ -117,5 +125,5 @@ $(BIN)/uv:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
 
 .venv/.chromium: .venv/.installed
-	@$(BIN)/python site/browser.py
+	@$(BIN)/python site/tools/chromium.py
 	@touch $@

@@ -1,6 +1,7 @@
 """Shared fixtures. Heavy libraries are imported only where a test has already imported them."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,27 @@ settings.register_profile("vae_lab", deadline=None, derandomize=True, database=N
 settings.load_profile("vae_lab")
 
 
-def pytest_collection_modifyitems(items):
+GROUPS = ("site", "access", "chapters", "alone")  # pyproject.toml says what they are
+WHEN_ASKED = {"chapters": "takes a quarter of an hour", "alone": "takes minutes and gigabytes"}
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Import no module that has nothing of the groups which -m names: torch alone takes seconds."""
+    words = re.findall(r"\w+", config.option.markexpr or "package")
+    if collection_path.suffix == ".py" and set(words) & set(GROUPS) and not {"package", "not"} & set(words):
+        text = collection_path.read_text("utf8")
+        return True if not any(f"mark.{word}" in text for word in words) else None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config, items):
+    """Put every test into its group; skip what takes long, and what needs data that are not here."""
+    for item in items:
+        group = next(filter(item.get_closest_marker, GROUPS), "package")
+        item.add_marker(group)
+        if group in WHEN_ASKED and not config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason=f"{WHEN_ASKED[group]}: pytest -m {group}"))
     raw = Path(os.environ.get("VAE_LAB_DATA") or "~/.cache/vae_lab").expanduser() / "MNIST" / "raw"
     if not any(raw.glob("train-images-idx3-ubyte*")):
         skip = pytest.mark.skip(reason=f"no MNIST in {raw}; set VAE_LAB_DATA to a folder with it")
@@ -34,6 +55,40 @@ def _same_start_everywhere(monkeypatch):
     yield
     if plt := sys.modules.get("matplotlib.pyplot"):
         plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A running Chromium."""
+    chromium = pytest.importorskip("chromium", reason="no Playwright here: pip install -e '.[test]'")
+    if not (chromium.is_here() or os.environ.get("CI")):
+        pytest.skip("no Chromium here: python site/tools/chromium.py")
+    with chromium.launch() as running:
+        yield running
+
+
+@pytest.fixture
+def show(browser):
+    """Open views of a widget on a page whose errors fail the test."""
+    from showing import views
+
+    yield from views(browser)
+
+
+@pytest.fixture(scope="module")
+def host():
+    """The address of the built book, served."""
+    from built_book import serve
+
+    yield from serve()
+
+
+@pytest.fixture
+def visit(browser, host):
+    """Open a page of the built book, whole; what goes wrong there fails the test."""
+    from built_book import visits
+
+    yield from visits(browser, host)
 
 
 @pytest.fixture(scope="session")

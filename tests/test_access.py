@@ -11,21 +11,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from built_book import FILES, HTML, PAGES
 from playwright.sync_api import expect
-from test_site import FILES, HTML, PAGES
 
-from browser import QUIET, find, launch
+from chromium import QUIET, find
+
+pytestmark = pytest.mark.access
 
 SITE = Path(__file__).parents[1] / "site"
 AXE = SITE / "node_modules/axe-core/axe.min.js"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREEN = {"width": 1280, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(

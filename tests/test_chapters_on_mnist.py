@@ -16,6 +16,7 @@ NOTEBOOKS = [
 
 
 @pytest.mark.mnist
+@pytest.mark.chapters
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_on_mnist(path, monkeypatch):
     monkeypatch.setenv("VAE_LAB_DATASET", "mnist")

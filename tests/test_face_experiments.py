@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from test_widgets import RUN, rounded, run_node
+from showing import run_node
+from test_widgets import RUN, rounded
 from torch import nn
 
 from vae_lab import data

@@ -2,11 +2,13 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 import test_widgets
 import torch
+from showing import PIXELS, SETTLE, run_node
 from tiny import SHAPE, gray
 from torch import nn
 
@@ -15,11 +17,9 @@ from vae_lab.data import Images
 from vae_lab.likelihoods import Gaussian
 from vae_lab.multirate import Gate, MultiRateVAE
 from vae_lab.nets import conv_decoder, conv_encoder, mlp_decoder, mlp_encoder
-from vae_lab.widgets import kl_explorer
+from vae_lab.widgets import KLExplorer, kl_explorer
 from vae_lab.widgets.decoder import export
 from vae_lab.widgets.kl_explorer import CODES, PICTURES, PLACES, SAMPLES
-
-browser, show = test_widgets.browser, test_widgets.show  # fixtures
 
 DECODE = """
 import { decode } from "./decoder.js";
@@ -69,7 +69,7 @@ def test_javascript_decodes_at_every_weight_as_pytorch_does(kind, tmp_path):
     case = {"layers": layers, "trained": model.betas, "cases": list(zip(betas, z.tolist(), strict=True))}
     (tmp_path / "case.json").write_text(json.dumps(case))
     (tmp_path / "weights").write_bytes(weights)
-    ours = torch.tensor(json.loads(test_widgets.run_node(tmp_path, DECODE))).view(-1, *shape)
+    ours = torch.tensor(json.loads(run_node(tmp_path, DECODE))).view(-1, *shape)
     with torch.no_grad():
         assert (ours - model.at(torch.tensor(betas)).decode(z).mean).abs().max() < 1e-3
         test_widgets.rounded(model.decoder)
@@ -103,7 +103,7 @@ def cubic(table: np.ndarray, place: float) -> np.ndarray:
 def interpolated(folder, table: np.ndarray, places: list[float]) -> np.ndarray:
     case = {"table": table.ravel().tolist(), "width": table.shape[1], "places": places}
     (folder / "case.json").write_text(json.dumps(case))
-    return np.array(json.loads(test_widgets.run_node(folder, BETWEEN)))
+    return np.array(json.loads(run_node(folder, BETWEEN)))
 
 
 @pytest.mark.parametrize("rows", [2, 3, 9])
@@ -139,7 +139,7 @@ def test_what_a_page_is_given(model):
     np.testing.assert_array_equal(pictures, images.pixels[:PICTURES].numpy())
     samples = np.frombuffer(view.samples, "<f2").astype(float).reshape(SAMPLES, 3)
     assert abs(samples.mean()) < 0.4 and 0.7 < samples.std() < 1.3
-    cloud = np.frombuffer(view.cloud, "<f2").astype(float).reshape(PLACES, 40, 4)
+    cloud = np.frombuffer(view.cloud, "<f2").astype(float).reshape(PLACES, 40, 4) * view.half_width
     chosen = ["z₁z₂z₃".index(name[1]) // 2 for name in view.names]
     with torch.no_grad():
         q_z = model.at(10.0).encode(images.read())
@@ -193,26 +193,22 @@ def test_refuses_models_and_labels_that_it_cannot_draw():
     with pytest.raises(ValueError, match="Bernoulli"):
         kl_explorer(bent(likelihood=Gaussian()), gray())
     one = MultiRateVAE(mlp_encoder(SHAPE, 2), mlp_decoder(1, SHAPE), 1)
+    with pytest.raises(ValueError, match=r"decoder ends in nn.Sigmoid.*leave it out"):
+        squashed = nn.Sequential(mlp_decoder(3, SHAPE), nn.Sigmoid())
+        kl_explorer(MultiRateVAE(mlp_encoder(SHAPE, 6), squashed, 3), gray())
     with pytest.raises(ValueError, match="at least two latents"):
         kl_explorer(one, gray())
     with pytest.raises(ValueError, match="labels of the images"):
         kl_explorer(bent(), Images(gray().pixels, gray().labels - 1))
 
 
-def test_a_bundle_imports_nothing_and_names_nothing_twice(model):
-    esm = kl_explorer(model, gray()).view._esm
-    assert not re.search(r"^import ", esm, re.MULTILINE) and esm.count("export default") == 1
-    names = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", esm, re.MULTILINE)
-    assert len(names) == len(set(names))
-
-
 def beta(page) -> float:
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     return page.evaluate("model.get('beta')")
 
 
 def numbers(page) -> list[float]:
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     texts = page.locator(".vae-kl-explorer").first.locator("output").all_text_contents()
     return [float(text.replace("−", "-").removesuffix(" nats")) for text in texts]
 
@@ -221,7 +217,7 @@ def test_everything_moves_with_the_weight(show, model):
     page = show(kl_explorer(model, gray(40), separate=[(1, 0.3, 11)]).view)
     canvas, cloud = page.locator("canvas"), page.locator("ellipse.posterior").first
     look = lambda: (  # noqa: E731
-        *canvas.evaluate_all(f"all => all.map({test_widgets.PIXELS})"),
+        *canvas.evaluate_all(f"all => all.map({PIXELS})"),
         page.locator("path.codes").evaluate_all("all => all.map((p) => p.getAttribute('d'))"),
         cloud.get_attribute("rx"),
         page.locator(".chart .handle").get_attribute("transform"),
@@ -229,7 +225,7 @@ def test_everything_moves_with_the_weight(show, model):
     )
     before = look()
     page.evaluate("model.set('beta', 9)")
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     assert all(a != b for a, b in zip(before, look(), strict=True))
     assert page.locator(".chart .other").count() == 1
     page.get_by_role("button", name="Put it back").click()
@@ -242,14 +238,14 @@ def test_the_pictures_are_those_of_the_model(show):
     images = gray(40)
     view = kl_explorer(model, images, start=5).view
     page = show(view)
-    sheet = np.array(page.locator("canvas").first.evaluate(test_widgets.PIXELS)).reshape(10, 58, 4)
+    sheet = np.array(page.locator("canvas").first.evaluate(PIXELS)).reshape(10, 58, 4)
     with torch.no_grad():
         vae = model.at(5.0)
         expected = vae.decode(vae.encode(images.read()[:PICTURES]).mean).mean[:, 0].numpy() * 255
     for n in range(PICTURES):
         assert np.array_equal(sheet[:4, 6 * n : 6 * n + 4, 0], images.pixels[n, 0])
         assert np.abs(sheet[6:, 6 * n : 6 * n + 4, 1] - expected[n]).max() < 1.5
-    drawn = np.array(page.locator("canvas").nth(1).evaluate(test_widgets.PIXELS)).reshape(28, 28, 4)
+    drawn = np.array(page.locator("canvas").nth(1).evaluate(PIXELS)).reshape(28, 28, 4)
     z = torch.tensor(np.frombuffer(view.samples, "<f2").astype(np.float32).reshape(SAMPLES, 3))
     with torch.no_grad():
         last = vae.decode(z).mean[-1, 0].numpy() * 255
@@ -275,7 +271,7 @@ def test_the_dot_is_dragged_along_the_curve_and_moved_by_keys(show, model):
     assert beta(page) == pytest.approx(10 * 100 ** (-2 / 200))
     page.keyboard.press("Shift+ArrowRight")
     assert beta(page) == pytest.approx(10)  # held at the end
-    assert handle.get_attribute("aria-valuenow") == "10.0"
+    assert float(handle.get_attribute("aria-valuenow")) == pytest.approx(10)
     assert handle.get_attribute("aria-valuetext").startswith("β 10, rate ")
 
 
@@ -305,3 +301,23 @@ def test_a_page_of_digits_stays_small():
         == weights + 2 * PLACES * (4 * CODES + 8 * PICTURES) + 2 * 8 * SAMPLES + 784 * PICTURES + CODES
     )
     assert sum(map(len, sent)) < 250_000
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_codes_of_any_scale_travel(show, scale, monkeypatch):
+    """What the page is given of an encoder's codes, to a thousandth of their size."""
+    model, images = bent(), gray(40)
+    exact = [model.at(beta).encode(images.read()) for beta in np.geomspace(0.05, 20, PLACES)]
+    means = np.stack([q_z.mean.detach().numpy() for q_z in exact]) * scale
+    scales = np.stack([q_z.stddev.detach().numpy() for q_z in exact]) * scale
+    monkeypatch.setattr(sys.modules[KLExplorer.__module__], "_codes", lambda *_: (means, scales))
+    view = kl_explorer(model, images).view
+    codes = np.frombuffer(view.codes, "<f2").astype(float).reshape(PLACES, PICTURES, 3) * view.scales["codes"]
+    np.testing.assert_allclose(codes, means[:, :PICTURES], atol=1e-3 * abs(means).max())
+    cloud = np.frombuffer(view.cloud, "<f2").astype(float).reshape(PLACES, 40, 4) * view.half_width
+    chosen = ["z₁z₂z₃".index(name[1]) // 2 for name in view.names]
+    np.testing.assert_allclose(cloud[..., :2], means[..., chosen], atol=1e-3 * view.half_width)
+    page = show(view)
+    places = page.locator("path.codes").evaluate_all("all => all.map((p) => p.getAttribute('d')).join('')")
+    found = np.array(re.findall(r"-?\d+\.\d", places), float).reshape(-1, 2)
+    assert len(found) == 40 and ((found > -30) & (found < 286)).all()

@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from built_book import FILES, HTML, PAGES, ROOT
 from PIL import Image
 from pypdf import PdfReader
-from test_site import FILES, HTML, PAGES, ROOT, browser, built, host, visit  # noqa: F401
+
+pytestmark = pytest.mark.site
 
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
 SITE = CONFIG["html"]["baseurl"]
@@ -74,7 +76,7 @@ def test_the_site_has_one_address():
 
 
 @pytest.mark.parametrize("by", ["file", "http"])
-def test_search_finds_pages_without_a_server_too(visit, by):  # noqa: F811
+def test_search_finds_pages_without_a_server_too(visit, by):
     page = visit("search.html?q=entropy", by=by)
     results = page.locator("#search-results li a")
     results.first.wait_for()
@@ -116,7 +118,7 @@ def pages_host():
 
 
 @pytest.mark.parametrize("address", ["none.html", "book/none.html", "a/b/c/d"])
-def test_a_wrong_address_leads_on_from_wherever_it_lies(browser, pages_host, address):  # noqa: F811
+def test_a_wrong_address_leads_on_from_wherever_it_lies(browser, pages_host, address):
     page, asked = browser.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
     assert page.goto(pages_host + address).status == 404
@@ -142,7 +144,7 @@ def tiny_book(folder: Path, renamed: dict) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_the_old_name_of_a_page_leads_to_the_new_one(tmp_path, browser):  # noqa: F811
+def test_the_old_name_of_a_page_leads_to_the_new_one(tmp_path, browser):
     run = tiny_book(tmp_path, {"book/old": "book/chapter"})
     assert run.returncode == 0, run.stdout + run.stderr
     html = tmp_path / "_build/html"
@@ -168,7 +170,7 @@ def test_a_name_that_leads_nowhere_stops_the_build(tmp_path, wrong):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOOK)
-def test_nothing_is_cut_off_on_paper(visit, name):  # noqa: F811
+def test_nothing_is_cut_off_on_paper(visit, name):
     page = visit(name, size=(627, 900))  # CSS pixels between the margins of A4
     page.emulate_media(media="print")
     page.wait_for_timeout(300)
@@ -184,7 +186,7 @@ CUT = """[...document.querySelectorAll('article :is(p, pre, table, img, svg, can
 def pdf(tmp_path_factory):
     """The PDF of the first page, which has a widget, and of the notation, which has equations."""
     path = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    command = [sys.executable, ROOT / "site/pdf.py", path, "index", "notation"]
+    command = [sys.executable, ROOT / "site/tools/pdf.py", path, "index", "notation"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return PdfReader(path)
@@ -235,6 +237,6 @@ def test_links_of_the_pdf_lead_to_its_own_pages_or_to_the_web(pdf):
 
 def test_a_page_that_is_none_is_named():
     run = subprocess.run(
-        [sys.executable, "site/pdf.py", "x.pdf", "08-vea"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "site/tools/pdf.py", "x.pdf", "08-vea"], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 1 and "no page of _toc.yml is called 08-vea" in run.stderr

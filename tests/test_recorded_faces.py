@@ -7,13 +7,10 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-import test_widgets
 from torch import nn
 
 from vae_lab import records
 from vae_lab.widgets import latent_explorer
-
-browser, show = test_widgets.browser, test_widgets.show  # fixtures
 
 RESULTS = Path(__file__).parent.parent / "book/results"
 DECODERS = sorted(RESULTS.glob("cat-*/decoder.safetensors"))

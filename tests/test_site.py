@@ -1,96 +1,27 @@
 """The built book, in a real browser: `make book` first, or `make test`, which does."""
 
-import functools
-import http.server
+import json
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from html.parser import HTMLParser
+from math import log
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
-import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
+from built_book import DESKTOP, EXPLORERS, FILES, HTML, PAGES, PHONE, ROOT
+from ipywidgets.embed import dependency_state
+from sliders import by_keyboard, by_pointer, differs, picture
+from torch import nn
 
-from book_html import inline
-from browser import launch
-from vae_lab.plotting import use_style
+from vae_lab.widgets import bound, latent_explorer
 
-ROOT = Path(__file__).parents[1]
-HTML = ROOT / "_build/html"
-FILES = {
-    path.relative_to(HTML).as_posix(): path.read_text("utf8")
-    for path in sorted(HTML.rglob("*.html"))
-    if "_static" not in path.parts
-}
-PAGES = [name for name, text in FILES.items() if "<article" in text]
-EXPLORERS = [name for name in PAGES if "widget-view+json" in FILES[name]]
-DESKTOP, PHONE = (1280, 800), (390, 844)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built():
-    assert PAGES, "there is no built book in _build/html: run `make book`"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launch() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def host():
-    """The book served below a sub-path, as GitHub Pages does."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=HTML.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
-        server.shutdown()
-
-
-@pytest.fixture
-def visit(browser, host):
-    """Open a page and wait until its equations and widgets stand; what goes wrong there fails the test."""
-    complaints, contexts = [], []
-
-    def visit(name, *, size=DESKTOP, scheme="light", by="file"):
-        origin = HTML.as_uri() if by == "file" else host
-        context = browser.new_context(
-            viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-        page.on("response", lambda r: complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        page.on(
-            "request",
-            lambda r: (
-                None
-                if r.url.startswith((origin, "data:", "blob:"))
-                else complaints.append(f"off-host: {r.url}")
-            ),
-        )
-        page.goto(f"{origin}/{name}", wait_until="load")
-        page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
-        page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not complaints, "\n".join(complaints)
+pytestmark = pytest.mark.site
 
 
 @pytest.mark.parametrize(
@@ -144,37 +75,6 @@ def test_every_slider_moves_its_picture(visit, name, size, scheme, by, capsys):
             print(
                 f"\n{name} {size[0]} px: {sum(times) / len(times):.2f} ms a step, at most {max(times):.2f} ms"
             )
-
-
-def differs(page, area, before, *, patience=20) -> bool:
-    """Whether a picture changes within a second: a frame or two, unless the machine is busy."""
-    for _ in range(patience):
-        page.wait_for_timeout(50)
-        if picture(area) != before:
-            return True
-    return False
-
-
-def picture(area) -> list[str]:
-    """What a widget shows, without the drawings that hold the handles themselves."""
-    return area.locator("canvas, svg:not(:has([role=slider]))").evaluate_all(
-        "all => all.map((e) => e.toDataURL?.() ?? e.outerHTML)"
-    )
-
-
-def by_keyboard(page, handle, direction):
-    handle.focus()
-    for _ in range(5):
-        page.keyboard.press("ArrowRight" if direction > 0 else "ArrowLeft")
-
-
-def by_pointer(page, handle, direction):
-    box = handle.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + direction * max(60, box["width"] / 3), y, steps=5)  # over half a coarse slider's step
-    page.mouse.up()
 
 
 class Anchors(HTMLParser):
@@ -262,22 +162,6 @@ def test_equations_carry_the_colors_of_the_roles(visit):
     assert q.evaluate("e => getComputedStyle(e).color") != light
 
 
-def test_a_figure_goes_into_the_page(tmp_path):
-    use_style()
-    fig, ax = plt.subplots()
-    ax.scatter([0, 1], [0, 1], c="#0072B2", edgecolors="#ffffff")
-    ax.set_title("a <b> & c")
-    fig.savefig(tmp_path / "figure.svg")
-    plt.close(fig)
-    svg = (tmp_path / "figure.svg").read_text()
-    first, second = (inline(svg, alt='a "point" & another', prefix=prefix) for prefix in ("f0-", "f1-"))
-    ids = [{e.get("id") for e in ElementTree.fromstring(f).iter()} - {None} for f in (first, second)]
-    assert ids[0] and not ids[0] & ids[1]
-    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', first)) == ids[0]
-    assert ElementTree.fromstring(first).find("svg").get("aria-label") == 'a "point" & another'
-    assert "var(--vae-q, #0072b2)" in first and "var(--vae-paper, #ffffff)" in first
-
-
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_what_is_laid_out_later_takes_the_room_it_was_given(visit, size):
     """Else the page jumps under its reader, and a link to a heading lands beside it."""
@@ -338,3 +222,50 @@ def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert (run.returncode == 0) is passes, run.stdout + run.stderr
         assert passes or "does not bear out: one is less than two" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_sliders_of_any_scale_move_their_pictures(browser, tmp_path, scale):
+    """The book's widget manager with a panel that no chapter has, in other units."""
+    decoder = nn.Sequential(nn.Linear(2, 16), nn.Unflatten(1, (1, 4, 4)), nn.Sigmoid())
+    with torch.no_grad():
+        decoder[0].weight /= scale
+    panels = [
+        bound(lambda z: -(z / scale).square().sum(-1) / 2 - 2 * log(scale), half_width=3 * scale),
+        latent_explorer(decoder, ranges=(-2 * scale, 2 * scale), start=[0, 0], prior=False),
+    ]
+    manager = f'<script src="{(HTML / "_static/widgets.js").as_uri()}" defer></script>'
+    style = f'<link rel="stylesheet" href="{(HTML / "_static/book.css").as_uri()}">'
+    html = f"<!doctype html><title>test</title>{style}{manager}<body>{scripts_of(panels)}</body>"
+    (tmp_path / "page.html").write_text(html, "utf8")
+    page, errors = browser.new_page(viewport={"width": 900, "height": 1600}), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('.vae-widget').length === 2")
+    handles = page.locator(".noUi-handle").all()
+    assert len(handles) == 7
+    for handle in handles:
+        area = handle.locator("xpath=ancestor::*[contains(@class, 'widget-area')]")
+        for move in (by_keyboard, by_pointer):
+            before, told = picture(area), handle.get_attribute("aria-valuetext")
+            move(page, handle, 1)
+            if not differs(page, area, before):
+                move(page, handle, -1)
+                assert differs(page, area, before), f"{move.__name__} changes nothing"
+            now = handle.get_attribute("aria-valuetext")
+            assert now != told and len(now) < 12
+    page.close()
+    assert errors == []
+
+
+def scripts_of(panels) -> str:
+    """The scripts that a page is given for these widgets: their state, and a view of each."""
+    state = dependency_state(panels, drop_defaults=False)
+    views = "".join(
+        '<script type="application/vnd.jupyter.widget-view+json">'
+        f'{{"version_major": 2, "version_minor": 0, "model_id": "{panel.model_id}"}}</script>'
+        for panel in panels
+    )
+    whole = {"version_major": 2, "version_minor": 0, "state": state}
+    text = json.dumps(whole, default=str).replace("</", "<\\/")
+    return f'<script type="application/vnd.jupyter.widget-state+json">{text}</script>{views}'

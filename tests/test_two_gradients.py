@@ -1,18 +1,15 @@
 """The widget with one draw and two clouds of gradients: its numbers against PyTorch, and in a browser."""
 
 import json
-import re
 
 import numpy as np
 import pytest
-import test_widgets
 import torch
+from showing import SETTLE, run_node
 from torch.distributions import Independent, Normal
 
 from vae_lab import estimators
 from vae_lab.widgets import two_gradients
-
-browser, show = test_widgets.browser, test_widgets.show  # fixtures
 
 RUN = """
 import { OBJECTIVES, gradients, spread } from "./gradients.js";
@@ -38,7 +35,7 @@ each_case = pytest.mark.parametrize("i", range(len(CASES)), ids=[f"{n} {m} {s}" 
 def in_javascript(tmp_path_factory):
     folder, noise = tmp_path_factory.mktemp("node"), two_gradients().view.noise
     (folder / "case.json").write_text(json.dumps({"noise": noise, "cases": CASES}))
-    return torch.tensor(noise, dtype=torch.float64), json.loads(test_widgets.run_node(folder, RUN))
+    return torch.tensor(noise, dtype=torch.float64), json.loads(run_node(folder, RUN))
 
 
 @each_case
@@ -102,20 +99,13 @@ def test_refuses(name):
         two_gradients(**arguments)
 
 
-def test_a_bundle_imports_nothing_and_names_nothing_twice():
-    esm = two_gradients().view._esm
-    assert not re.search(r"^import ", esm, re.MULTILINE) and esm.count("export default") == 1
-    names = re.findall(r"^(?:export )?(?:function|const|let) (\w+)", esm, re.MULTILINE)
-    assert len(names) == len(set(names))
-
-
 def state(page):
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     return page.evaluate("['mu', 'sigma'].map((name) => model.get(name))")
 
 
 def numbers(page):
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     texts = page.locator(".vae-two-gradients").first.locator("output").all_text_contents()
     return [float(text.replace("−", "-")) for text in texts]
 
@@ -169,16 +159,6 @@ def test_the_baseline_narrows_the_score_and_leaves_the_path(show):
 
     before = spreads()
     page.get_by_role("button", name="baseline").click()
-    page.evaluate(test_widgets.SETTLE)
+    page.evaluate(SETTLE)
     after = spreads()
     assert after[0] < before[0] and after[1] == before[1]  # score, then path, in μ
-
-
-def test_it_cleans_up_and_fits_a_phone(show):
-    page = show(two_gradients().view, views=2)
-    page.set_viewport_size({"width": 320, "height": 700})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    everything = page.evaluate("listening()")
-    page.evaluate("ends[0]()")
-    assert 0 < page.evaluate("listening()") == everything / 2
-    assert page.locator(".vae-widget").count() == 1

@@ -8,21 +8,15 @@ import time
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from test_site import EXPLORERS, FILES, HTML, PAGES, host  # noqa: F401
+from built_book import EXPLORERS, FILES, HTML, PAGES
 
-from browser import launch
+pytestmark = [pytest.mark.site, pytest.mark.weight]
 
 MOST = 1.5e6  # bytes of a page with its widgets, gzipped
 SHIFT = 0.25  # of the layout while it loads: where Web Vitals calls it poor
 SOON = 2.0  # seconds to the first slider, on two cores
 LOADS = 3  # the best of so many, for what else the machine does comes and goes
 KEPT = {".woff2", ".png", ".jpg"}  # compressed already
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launch() as browser:
-        yield browser
 
 
 def gzipped(path) -> int:
@@ -73,7 +67,7 @@ def load(browser, url: str, *, explorer: bool):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_light_and_soon_there(browser, host, name, capsys):  # noqa: F811
+def test_a_page_is_light_and_soon_there(browser, host, name, capsys):
     explorer = name in EXPLORERS
     vitals, files = load(browser, f"{host}/{name}", explorer=explorer)
     itself = len(gzip.compress(FILES[name].encode()))
@@ -93,7 +87,7 @@ def test_a_page_is_light_and_soon_there(browser, host, name, capsys):  # noqa: F
     assert min(sliders) < SOON
 
 
-def test_a_late_font_breaks_no_line_anew(browser, host):  # noqa: F811
+def test_a_late_font_breaks_no_line_anew(browser, host):
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.route(
         "**/source-serif-4-latin-wght-normal.woff2", lambda route: (time.sleep(0.8), route.continue_())
@@ -106,7 +100,7 @@ def test_a_late_font_breaks_no_line_anew(browser, host):  # noqa: F811
     assert shift < 0.05
 
 
-def test_a_dark_page_is_never_light(browser, host):  # noqa: F811
+def test_a_dark_page_is_never_light(browser, host):
     page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
     page.add_init_script("""window.shown = new Set();
       const look = () => {

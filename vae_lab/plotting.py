@@ -11,22 +11,10 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-# One color, one meaning, throughout the book (Okabe & Ito's palette, darkened to be read as text).
-Q, P, PRIOR, KL, REC = "#0072B2", "#C4500A", "#6e7781", "#8F4A8B", "#00795C"
-INK, MUTED, LINE = "#24292f", "#8c959f", "#d0d7de"
-# Ten classes: told apart by lightness as well as hue (Paul Tol's muted scheme and a gray).
-CLASSES = (
-    "#332288",
-    "#88CCEE",
-    "#44AA99",
-    "#117733",
-    "#999933",
-    "#DDCC77",
-    "#CC6677",
-    "#882255",
-    "#AA4499",
-    "#888888",
-)
+from vae_lab.colors import CLASSES, LIGHT
+
+Q, P, PRIOR, KL, REC = (LIGHT[name] for name in ("q", "p", "prior", "kl", "rec"))
+INK, MUTED, LINE = (LIGHT[name] for name in ("ink", "faint", "line"))
 
 WIDTH = 5.4  # inches: narrow enough for text to stay readable on a phone
 

@@ -1,34 +1,31 @@
 // A Gaussian to lay over a posterior by hand, and the bound it reaches.
 import { bound, logEvidence } from "./quadrature.js";
-import { asView, draggable, html, mount, short, svg, written } from "./ui.js";
+import { axisLabels, onStep, written } from "./scale.js";
+import { asView, button, draggable, html, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {import("./quadrature.js").Gaussian} Gaussian */
 /** @typedef {ReturnType<typeof gaussianOf>} Q */
 
-const SIDE = 256, TRAITS = ["m0", "m1", "s0", "s1", "rho"]; // pixels
-const BAR = { width: 64, height: 256 };
+const SIDE = 256; // pixels
+const BAR = { width: 64, height: 256 }; // pixels
+const TRAITS = ["m0", "m1", "s0", "s1", "rho"];
 const ARROWS = "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4";
 
-/** @type {Record<string, [number, number]>} */
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
-
-/** q in the model: read together, written within limits and to two decimals.
+/** q in the model: read together, written within limits and on the sliders' steps.
  * @param {Model} model */
 function gaussianOf(model) {
-  const view = model.get("view"), [low, high] = model.get("scales");
-  const limits = [[-view, view], [-view, view], [low, high], [low, high], [-0.95, 0.95]];
+  const limits = /** @type {[number, number][]} */ (model.get("limits"));
+  const steps = /** @type {number[]} */ (model.get("steps"));
   const read = () => /** @type {Gaussian} */ (TRAITS.map((trait) => model.get(trait)));
   /** @param {(number | undefined)[]} values in the order of TRAITS; those missing stay */
   const write = (values) => {
     values.forEach((value, i) => {
-      if (value === undefined) return;
-      const inside = Math.min(limits[i][1], Math.max(limits[i][0], value));
-      model.set(TRAITS[i], Number(inside.toFixed(2)));
+      if (value !== undefined) model.set(TRAITS[i], onStep(value, limits[i], steps[i]));
     });
     model.save_changes();
   };
-  return { read, write, view };
+  return { read, write, limits, step: steps[0], halfWidth: /** @type {number} */ (model.get("half_width")) };
 }
 
 /** A handle: a shape to drag, or to focus and move by the arrow keys.
@@ -41,19 +38,34 @@ function makeHandle(label, ...shapes) {
 /** The posterior, q's ellipses over it, and two handles: for the mean, and for both scales.
  * @param {Model} model @param {Q} q */
 function makePlane(model, q) {
-  const unit = SIDE / (2 * q.view), place = (/** @type {number} */ value) => SIDE / 2 + value * unit;
+  const unit = SIDE / (2 * q.halfWidth);
+  const place = (/** @type {number} */ value) => SIDE / 2 + value * unit;
   const paper = svg("rect", { class: "paper", width: SIDE, height: SIDE });
   const regions = model.get("regions").map((/** @type {string} */ d) => svg("path", { class: "region", d }));
-  const posterior = svg("g", { transform: `translate(${SIDE / 2} ${SIDE / 2}) scale(${unit})` }, ...regions);
-  const ellipses = [1, 2].map((r) => svg("ellipse", { class: "of-q", "data-r": r })), box = svg("path", { class: "box" });
-  const inside = svg("svg", { class: "clipped", "aria-hidden": true, width: SIDE, height: SIDE }, posterior, box, ...ellipses);
-  const mean = makeHandle("mean of q", svg("path", { class: "arrows", d: ARROWS }), svg("circle", { class: "dot", r: 7 }));
+  const posterior = svg("g", { transform: `translate(${SIDE / 2} ${SIDE / 2}) scale(${SIDE / 200})` }, ...regions);
+  const ellipses = [1, 2].map((r) => svg("ellipse", { class: "of-q", "data-r": r }));
+  const box = svg("path", { class: "box" });
+  const inside = svg(
+    "svg",
+    { class: "clipped", "aria-hidden": true, width: SIDE, height: SIDE },
+    posterior,
+    box,
+    ...ellipses,
+  );
+  const mean = makeHandle(
+    "mean of q",
+    svg("path", { class: "arrows", d: ARROWS }),
+    svg("circle", { class: "dot", r: 7 }),
+  );
   const corner = makeHandle("scales of q", svg("rect", { class: "dot", x: -6, y: -6, width: 12, height: 12 }));
   const size = { viewBox: `-34 -24 ${SIDE + 46} ${SIDE + 58}`, width: SIDE + 46, height: SIDE + 58 };
   const role = { role: "group", "aria-label": "The posterior, and q over it" };
-  const root = svg("svg", { class: "plane", ...size, ...role }, ...ticks(q.view), paper, inside, corner, mean);
+  const root = svg("svg", { class: "plane", ...size, ...role }, ...ticks(q.halfWidth), paper, inside, corner, mean);
 
-  const codeAt = (/** @type {number} */ across, /** @type {number} */ down) => [(2 * across - 1) * q.view, (1 - 2 * down) * q.view];
+  const codeAt = (/** @type {number} */ across, /** @type {number} */ down) => [
+    (2 * across - 1) * q.halfWidth,
+    (1 - 2 * down) * q.halfWidth,
+  ];
   const to = (/** @type {number} */ x, /** @type {number} */ y) => q.write([x, y]);
   const stretch = (/** @type {number} */ x, /** @type {number} */ y) => {
     const [m0, m1] = q.read();
@@ -61,23 +73,36 @@ function makePlane(model, q) {
   };
   draggable(mean, paper, (across, down) => to(...pair(codeAt(across, down))));
   draggable(corner, paper, (across, down) => stretch(...pair(codeAt(across, down))));
-  steer(root, mean, (x, y) => to(q.read()[0] + x, q.read()[1] + y));
-  steer(root, corner, (x, y) => q.write([undefined, undefined, q.read()[2] + x, q.read()[3] + y]));
+  const key = 5 * q.step;
+  const touch = () => root.classList.add("touched");
+  for (const handle of [mean, corner]) handle.addEventListener("pointerdown", touch);
+  onArrows(mean, (right, up) => {
+    touch();
+    to(q.read()[0] + right * key, q.read()[1] + up * key);
+  });
+  onArrows(corner, (right, up) => {
+    touch();
+    q.write([undefined, undefined, q.read()[2] + right * key, q.read()[3] + up * key]);
+  });
 
   function update() {
-    const [m0, m1, s0, s1, rho] = q.read(), x = place(m0), y = place(-m1), high = s0 * unit, wide = s1 * unit;
-    const { major, minor, angle } = axesOf(high, wide, rho);
+    const [m0, m1, s0, s1, rho] = q.read();
+    const x = place(m0);
+    const y = place(-m1);
+    const across = s0 * unit;
+    const up = s1 * unit;
+    const { major, minor, angle } = axesOf(across, up, rho);
     for (const ellipse of ellipses) {
       const r = Number(ellipse.dataset.r);
       ellipse.setAttribute("rx", String(r * major));
       ellipse.setAttribute("ry", String(r * minor));
       ellipse.setAttribute("transform", `translate(${x} ${y}) rotate(${-angle})`);
     }
-    box.setAttribute("d", `M${x - high} ${y - wide}H${x + high}V${y + wide}H${x - high}Z`);
+    box.setAttribute("d", `M${x - across} ${y - up}H${x + across}V${y + up}H${x - across}Z`);
     mean.setAttribute("transform", `translate(${x} ${y})`);
-    corner.setAttribute("transform", `translate(${Math.min(x + high, SIDE + 6)} ${Math.max(y - wide, -6)})`);
-    say(mean, m0, [-q.view, q.view], `z₁ ${written(m0, 0.01)}, z₂ ${written(m1, 0.01)}`);
-    say(corner, s0, model.get("scales"), `z₁ ${written(s0, 0.01)}, z₂ ${written(s1, 0.01)}`);
+    corner.setAttribute("transform", `translate(${Math.min(x + across, SIDE + 6)} ${Math.max(y - up, -6)})`);
+    tell(mean, m0, q.limits[0], `z₁ ${written(m0, q.step)}, z₂ ${written(m1, q.step)}`);
+    tell(corner, s0, q.limits[2], `z₁ ${written(s0, q.step)}, z₂ ${written(s1, q.step)}`);
   }
   return { root, update };
 }
@@ -85,50 +110,41 @@ function makePlane(model, q) {
 /** @param {number[]} values @returns {[number, number]} */
 const pair = ([x, y]) => [x, y];
 
-/** What a handle tells those who do not see it.
- * @param {Element} handle @param {number} now @param {[number, number]} range @param {string} text */
-function say(handle, now, [low, high], text) {
-  const told = { "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": now, "aria-valuetext": text };
-  for (const [name, value] of Object.entries(told)) handle.setAttribute(name, String(value));
-}
-
-/** Let the arrow keys move a handle.
- * @param {SVGElement} root @param {SVGElement} handle @param {(x: number, y: number) => void} move */
-function steer(root, handle, move) {
-  handle.addEventListener("pointerdown", () => root.classList.add("touched"));
-  handle.addEventListener("keydown", (event) => {
-    const by = KEYS[event.key], step = event.shiftKey ? 0.25 : 0.05;
-    if (!by) return;
-    event.preventDefault();
-    root.classList.add("touched");
-    move(by[0] * step, by[1] * step);
-  });
-}
-
 /** Half-axes of an ellipse of one standard deviation, and how far it is turned, in degrees.
  * @param {number} s0 @param {number} s1 @param {number} rho */
 function axesOf(s0, s1, rho) {
-  const a = s0 * s0, b = s1 * s1, c = rho * s0 * s1, middle = (a + b) / 2, half = Math.hypot((a - b) / 2, c);
+  const a = s0 * s0;
+  const b = s1 * s1;
+  const c = rho * s0 * s1;
+  const middle = (a + b) / 2;
+  const half = Math.hypot((a - b) / 2, c);
   const angle = (Math.atan2(2 * c, a - b) / 2) * (180 / Math.PI);
   return { major: Math.sqrt(middle + half), minor: Math.sqrt(Math.max(0, middle - half)), angle };
 }
 
-/** @param {number} view */
-function ticks(view) {
-  const ends = [-view, 0, view];
+/** @param {number} halfWidth */
+function ticks(halfWidth) {
+  const ends = [-halfWidth, 0, halfWidth];
+  const { at, name } = axisLabels([-halfWidth, halfWidth]);
+  const place = (/** @type {number} */ value) => (SIDE / 2) * (1 + value / halfWidth);
   return [
-    ...ends.map((v) => svg("text", { x: SIDE / 2 + (v * SIDE) / (2 * view), y: SIDE + 17, "text-anchor": "middle" }, short(v))),
-    ...ends.map((v) => svg("text", { x: -8, y: SIDE / 2 - (v * SIDE) / (2 * view) + 4, "text-anchor": "end" }, short(v))),
-    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, "z₁ →"),
-    svg("text", { class: "name", x: 0, y: -8 }, "↑ z₂"),
+    ...ends.map((v) => svg("text", { x: place(v), y: SIDE + 17, "text-anchor": "middle" }, at(v))),
+    ...ends.map((v) => svg("text", { x: -8, y: place(-v) + 4, "text-anchor": "end" }, at(v))),
+    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, `${name("z₁")} →`),
+    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${name("z₂")}`),
   ];
 }
 
 /** The bar: the ELBO up to where it is, the KL from there to log p(x).
  * @param {number} evidence @param {number} depth */
 function makeBar(evidence, depth) {
-  const { width, height } = BAR, lower = svg("rect", { class: "elbo", width }), upper = svg("rect", { class: "kl", width, y: 0 });
-  const names = [svg("text", { class: "elbo", x: width + 10 }, "ELBO"), svg("text", { class: "kl", x: width + 10 }, "KL")];
+  const { width, height } = BAR;
+  const lower = svg("rect", { class: "elbo", width });
+  const upper = svg("rect", { class: "kl", width, y: 0 });
+  const names = [
+    svg("text", { class: "elbo", x: width + 10 }, "ELBO"),
+    svg("text", { class: "kl", x: width + 10 }, "KL"),
+  ];
   const line = svg("path", { class: "evidence", d: `M-6 0H${width + 6}` });
   const top = svg("text", { class: "name", x: width + 10, y: 5 }, "log p(x)");
   const torn = svg("path", { class: "torn", d: `M-4 ${height}l9 -5 9 10 9 -10 9 10 9 -10 9 10 9 -10 9 5` });
@@ -150,8 +166,11 @@ function makeBar(evidence, depth) {
 /** The sum in numbers, one line for each.
  * @param {number} evidence */
 function makeNumbers(evidence) {
-  const elbo = html("output", { class: "elbo" }), kl = html("output", { class: "kl" }), total = html("output");
-  const line = (/** @type {string} */ name, /** @type {Element} */ value) => html("div", {}, html("span", {}, name), value);
+  const elbo = html("output", { class: "elbo" });
+  const kl = html("output", { class: "kl" });
+  const total = html("output");
+  const line = (/** @type {string} */ name, /** @type {Element} */ value) =>
+    html("div", {}, html("span", {}, name), value);
   const root = html("div", { class: "numbers" }, line("ELBO", elbo), line("+ KL", kl), line("= log p(x)", total));
   const update = (/** @type {{elbo: number, kl: number}} */ terms) => {
     elbo.textContent = written(terms.elbo, 0.01);
@@ -164,23 +183,45 @@ function makeNumbers(evidence) {
 
 /** @param {Model} model */
 function gridOf(model) {
-  const bytes = asView(model.get("log_joint")), count = model.get("count");
+  const bytes = asView(model.get("log_joint"));
+  const count = model.get("count");
   const logJoint = Float32Array.from({ length: count * count }, (_, n) => bytes.getFloat32(4 * n, true));
-  return { count, reach: model.get("reach"), logJoint };
+  return { count, halfWidth: model.get("grid_half_width"), logJoint };
 }
 
 /** @param {{model: Model, el: HTMLElement}} view */
 function render({ model, el }) {
-  const q = gaussianOf(model), grid = gridOf(model), evidence = logEvidence(grid);
-  const plane = makePlane(model, q), bar = makeBar(evidence, model.get("depth")), numbers = makeNumbers(evidence);
-  const button = (/** @type {string} */ name, /** @type {number[]} */ values) =>
-    html("button", { type: "button", click: () => q.write(values) }, name);
-  const presets = model.get("presets").map((/** @type {[string, number[]]} */ [name, values]) => button(name, values));
-  const key = html("div", { class: "caption" }, html("span", { class: "of-p" }, "the posterior"), ", ", html("span", { class: "of-q" }, "q at 1 and 2 σ"));
+  const q = gaussianOf(model);
+  const grid = gridOf(model);
+  const evidence = logEvidence(grid);
+  const plane = makePlane(model, q);
+  const bar = makeBar(evidence, model.get("depth"));
+  const numbers = makeNumbers(evidence);
+  const presets = model
+    .get("presets")
+    .map((/** @type {[string, number[]]} */ [name, values]) => button(name, () => q.write(values)));
+  const key = html(
+    "div",
+    { class: "caption" },
+    html("span", { class: "of-p" }, "the posterior"),
+    ", ",
+    html("span", { class: "of-q" }, "q at 1 and 2 σ"),
+  );
   const right = html("div", { class: "side" }, bar.root, numbers.root);
   const stage = html("div", { class: "stage" }, html("div", {}, key, plane.root), right);
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), button("Put it back", model.get("start")));
-  const root = html("div", { class: "vae-widget vae-bound" }, stage, html("div", { class: "presets" }, ...presets), foot);
+  const foot = html(
+    "div",
+    { class: "foot" },
+    html("span", {}, model.get("hint")),
+    button("Put it back", () => q.write(model.get("start"))),
+  );
+  const root = html(
+    "div",
+    { class: "vae-widget vae-bound" },
+    stage,
+    html("div", { class: "presets" }, ...presets),
+    foot,
+  );
 
   function draw() {
     const terms = bound(grid, evidence, q.read());

@@ -1,10 +1,9 @@
 """A Gaussian to lay over a posterior by hand, and the bound it reaches."""
 
 from collections.abc import Callable, Sequence
-from math import log
+from math import isfinite, log
 
 import anywidget
-import ipywidgets
 import numpy as np
 import torch
 import traitlets
@@ -13,8 +12,10 @@ from torch import Tensor
 from vae_lab.variational import log_integral, square_grid
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.panel import Panel
+from vae_lab.widgets.scale import on_step, round_number, slider
 
 COUNT = 145  # points a side of the grid that sums are taken over
+MOST_LEAN, LEAN_STEP = (-0.95, 0.95), 0.01  # of the correlation
 SHARES = (0.95, 0.8, 0.5, 0.2)  # of the posterior, that the regions drawn hold
 HINT = "Drag the point to move q, the square to stretch it; the arrow keys and the sliders do the same."
 NAMES = {
@@ -33,13 +34,14 @@ class Bound(anywidget.AnyWidget):
     See `bound`, which does.
     """
 
-    _esm = script("ui.js", "quadrature.js", "bound.js")
+    _esm = script("ui.js", "scale.js", "quadrature.js", "bound.js")
     _css = style("base.css", "bound.css")
     log_joint = traitlets.Bytes().tag(sync=True)
     count = traitlets.Int().tag(sync=True)
-    reach = traitlets.Float().tag(sync=True)
-    view = traitlets.Float().tag(sync=True)
-    scales = traitlets.List().tag(sync=True)
+    half_width = traitlets.Float().tag(sync=True)  # of the plane
+    grid_half_width = traitlets.Float().tag(sync=True)
+    limits = traitlets.List().tag(sync=True)  # of m0, m1, s0, s1, rho
+    steps = traitlets.List().tag(sync=True)
     regions = traitlets.List().tag(sync=True)
     depth = traitlets.Float().tag(sync=True)
     start = traitlets.List().tag(sync=True)
@@ -58,24 +60,31 @@ class Bound(anywidget.AnyWidget):
 def bound(
     log_joint: Callable[[Tensor], Tensor],
     *,
-    start: Sequence[float] = (0.0, 0.0, 0.8, 0.8, 0.0),
+    start: Sequence[float] | None = None,
     presets: dict[str, Sequence[float]] | None = None,
-    view: float = 3.0,
+    half_width: float = 3.0,
     depth: float = 8.0,
     hint: str = HINT,
 ) -> Panel:
     """A Gaussian q to drag, stretch and lean over a posterior, while ELBO + KL = log p(x) is kept in numbers.
 
-    log_joint : codes (N, 2) in float64 → log p(x, z) (N,), for one x; must have died out at 3 `view`
-    start : where q begins: two means, two standard deviations, a correlation
+    log_joint : codes (N, 2) in float64 → log p(x, z) (N,), for one x; must have died out at 3 `half_width`
+    start : where q begins: two means, two standard deviations, a correlation; default a round q in the middle
     presets : by name, such five numbers for a button to go to
-    view : the plane shows [−view, view] both ways; depth : nats below log p(x) that the bar shows
+    half_width : the plane shows [−half_width, half_width] both ways
+    depth : nats below log p(x) that the bar shows
 
     Sums are taken in the page, over a grid of 145 × 145 points that reaches beyond the plane.
     Raises `ValueError` for arguments that do not fit.
     """
-    reach, scales = 3 * view, [view / 20, view / 2]
-    points, cell = square_grid(reach, COUNT)
+    if not (isfinite(half_width) and half_width > 0):
+        raise ValueError(
+            f"half_width must be a number above 0, how far the plane shows codes; got {half_width}"
+        )
+    step, grid_half_width = round_number(half_width / 300), 3 * half_width
+    limits = [(-half_width, half_width)] * 2 + [(half_width / 20, half_width / 2)] * 2 + [MOST_LEAN]
+    steps = [step] * 4 + [LEAN_STEP]
+    points, cell = square_grid(grid_half_width, COUNT)
     with torch.no_grad():
         values = log_joint(points)
     if values.shape != (len(points),) or not values.isfinite().all():
@@ -84,57 +93,46 @@ def bound(
             f"{tuple(values.shape)}; sum over the last axis"
         )
     values = values.float()  # as they travel
-    start, presets = _settings("start", start, view, scales), presets or {}
-    chosen = [[str(k), _settings(str(k), v, view, scales)] for k, v in presets.items()]
+    middle = (0.0, 0.0, 0.8 * half_width / 3, 0.8 * half_width / 3, 0.0)
+    start = _settings("start", middle if start is None else start, limits, steps)
+    chosen = [[str(k), _settings(str(k), v, limits, steps)] for k, v in (presets or {}).items()]
     posterior = values.double() - log_integral(values.double(), cell)
     widget = Bound(
         log_joint=values.numpy().astype("<f4").tobytes(),
         count=COUNT,
-        reach=reach,
-        view=view,
-        scales=scales,
-        regions=_regions(posterior.exp().view(COUNT, COUNT).numpy() * cell, reach),
+        half_width=half_width,
+        grid_half_width=grid_half_width,
+        limits=limits,
+        steps=steps,
+        regions=_regions(posterior.exp().view(COUNT, COUNT).numpy() * cell),
         depth=depth,
         start=start,
         presets=chosen,
         hint=hint,
         **dict(zip(NAMES, start, strict=True)),
     )
-    return Panel(widget, {trait: _slider(widget, trait) for trait in NAMES})
+    rows = zip(NAMES.items(), start, limits, steps, strict=True)
+    return Panel(widget, {trait: slider(value, ends, by, name) for (trait, name), value, ends, by in rows})
 
 
-def _settings(name: str, numbers: Sequence[float], view: float, scales: list[float]) -> list[float]:
-    """Five numbers that the sliders can show, rounded to their steps."""
+def _settings(name: str, numbers: Sequence[float], limits: list, steps: list[float]) -> list[float]:
+    """Five numbers on the sliders' steps."""
     numbers = [float(v) for v in numbers]
-    limits = [(-view, view)] * 2 + [tuple(scales)] * 2 + [(-0.95, 0.95)]
     inside = len(numbers) == 5 and all(a <= v <= b for v, (a, b) in zip(numbers, limits, strict=True))
     if not inside:
+        (_, most), (narrow, wide), (_, lean) = limits[0], limits[2], limits[4]
         raise ValueError(
-            f"{name} must be two means within ±{view:g}, two scales in {scales[0]:g} … {scales[1]:g} and a "
-            f"correlation within ±0.95; got {numbers}"
+            f"{name} must be two means within ±{most:g}, two scales in {narrow:g} … {wide:g} and a "
+            f"correlation within ±{lean:g}; got {numbers}"
         )
-    return [round(v, 2) for v in numbers]
+    return [on_step(v, ends, step) for v, ends, step in zip(numbers, limits, steps, strict=True)]
 
 
-def _slider(widget: Bound, trait: str) -> ipywidgets.FloatSlider:
-    ranges = {"m": (-widget.view, widget.view), "s": widget.scales, "r": (-0.95, 0.95)}
-    low, high = ranges[trait[0]]
-    return ipywidgets.FloatSlider(
-        value=getattr(widget, trait),
-        min=low,
-        max=high,
-        step=0.01,
-        description=NAMES[trait],
-        style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="auto"),
-    )
-
-
-def _regions(mass: np.ndarray, reach: float) -> list[str]:
-    """The smallest regions that hold each share of the posterior, as SVG paths in units of the codes."""
+def _regions(mass: np.ndarray) -> list[str]:
+    """The smallest regions with each share of the posterior: SVG paths, in hundredths of a half width."""
     from contourpy import contour_generator
 
-    axis = np.linspace(-reach, reach, len(mass))
+    axis = np.linspace(-300, 300, len(mass))
     generator = contour_generator(axis, axis, np.log(np.maximum(mass.T, 1e-300)))  # smooth where mass is not
     falling = np.sort(mass, axis=None)[::-1]
     held = np.cumsum(falling)
@@ -143,4 +141,4 @@ def _regions(mass: np.ndarray, reach: float) -> list[str]:
 
 
 def _path(line: np.ndarray) -> str:
-    return "M" + "L".join(f"{x:.3f} {-y:.3f}" for x, y in line) + "Z"
+    return "M" + "L".join(f"{x:.2f} {-y:.2f}" for x, y in line) + "Z"

@@ -1,21 +1,31 @@
 """One ES module and one style sheet per widget, out of files that share code.
 
-A static page cannot resolve a relative import, so the files are joined in order and their imports of one
-another dropped; on disk each stays a module of its own that Node can load.
+A static page cannot resolve a relative import, so the files are joined in order, and their imports of one
+another dropped, and their comments, which every page would carry; on disk each stays a module of its own that
+Node can load.
 """
 
 import re
 from pathlib import Path
 
+from vae_lab import colors
+
 HERE = Path(__file__).parent
-RELATIVE_IMPORT = re.compile(r'^import .* from "\./[\w.]+";\n', re.MULTILINE)
+RELATIVE_IMPORT = re.compile(r'^import [^;]* from "\./[\w.]+";\n', re.MULTILINE)
+COMMENT = re.compile(
+    r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULTILINE | re.DOTALL
+)  # of whole lines
 
 
 def script(*names: str) -> str:
     """The JavaScript files of these names as one module; a file comes after those it imports."""
-    return "".join(RELATIVE_IMPORT.sub("", (HERE / name).read_text(encoding="utf-8")) for name in names)
+    return "".join(COMMENT.sub("", RELATIVE_IMPORT.sub("", read(name))) for name in names)
 
 
 def style(*names: str) -> str:
-    """The CSS files of these names as one sheet."""
-    return "".join((HERE / name).read_text(encoding="utf-8") for name in names)
+    """The CSS files of these names as one sheet, after the colors."""
+    return colors.fallbacks() + "".join(COMMENT.sub("", read(name)) for name in names)
+
+
+def read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -11,26 +11,35 @@ import { asView } from "./ui.js";
 /** @typedef {(count: number) => Float32Array} Reader  the next `count` weights */
 
 /** Half-precision numbers, little endian, as a Float32Array.
- * @param {DataView} view @param {number} start in bytes @param {number} count of numbers */
-export function halves(view, start, count) {
-  const bits = new Uint32Array(count), values = new Float32Array(bits.buffer);
+ * @param {DataView} view @param {number} start in bytes @param {number} count of numbers
+ * @param {number} scale what to multiply them by */
+export function halves(view, start, count, scale = 1) {
+  const bits = new Uint32Array(count);
+  const values = new Float32Array(bits.buffer);
   for (let i = 0; i < count; i++) {
-    const half = view.getUint16(start + 2 * i, true), sign = (half & 0x8000) << 16, rest = half & 0x7fff;
+    const half = view.getUint16(start + 2 * i, true);
+    const sign = (half & 0x8000) << 16;
+    const rest = half & 0x7fff;
     if (rest >= 0x400) bits[i] = sign | ((rest << 13) + (112 << 23));
     else values[i] = (sign ? -1 : 1) * rest * 2 ** -24;
   }
-  return values;
+  return scale === 1 ? values : values.map((value) => value * scale);
 }
 
 /** The decoder as a function z → pixels, for one with gates (z, t) → pixels; the array it returns is written
  * over by the next call.
  * @param {Layer[]} layers @param {DataView<ArrayBuffer> | Uint8Array<ArrayBuffer>} weights float16, little endian
- * @returns {(z: Float32Array, t?: number) => Float32Array} */
+ * @returns {(z: ArrayLike<number>, t?: number) => Float32Array} */
 export function decode(layers, weights) {
   const view = asView(weights);
   let at = 0;
-  const read = (/** @type {number} */ count) => halves(view, (at += 2 * count) - 2 * count, count);
-  const steps = layers.map((layer) => STEPS[layer.op](layer, read));
+  const steps = layers.map((layer) => {
+    const scales = [...(layer.scales ?? [])];
+    return STEPS[layer.op](layer, (count) => {
+      at += 2 * count;
+      return halves(view, at - 2 * count, count, scales.shift());
+    });
+  });
   if (at !== view.byteLength) throw new Error(`the layers need ${at} bytes of weights, there are ${view.byteLength}`);
   return (z, t = 0) => {
     /** @type {Float32Array} */
@@ -47,7 +56,7 @@ const STEPS = {
   conv_transpose: convTranspose,
   upsample,
   gate,
-  relu: () => inPlace((v) => (v > 0 ? v : 0)),
+  relu: () => inPlace((v) => Math.max(0, v)),
   leaky_relu: ({ slope }) => inPlace((v) => (v > 0 ? v : slope * v)),
   tanh: () => inPlace(Math.tanh),
   sigmoid: () => inPlace((v) => 1 / (1 + Math.exp(-v))),
@@ -65,10 +74,17 @@ function inPlace(f) {
 /** y = W x + b, four partial sums at a time.
  * @param {Layer} layer @param {Reader} read @returns {Step} */
 function linear({ in: n, out: m }, read) {
-  const w = read(m * n), b = read(m), y = new Float32Array(m), whole = n - (n % 4);
+  const w = read(m * n);
+  const b = read(m);
+  const y = new Float32Array(m);
+  const whole = n - (n % 4);
   return (x) => {
     for (let i = 0, row = 0; i < m; i++, row += n) {
-      let s0 = b[i], s1 = 0, s2 = 0, s3 = 0, j = 0;
+      let s0 = b[i];
+      let s1 = 0;
+      let s2 = 0;
+      let s3 = 0;
+      let j = 0;
       for (; j < whole; j += 4) {
         s0 += w[row + j] * x[j];
         s1 += w[row + j + 1] * x[j + 1];
@@ -85,8 +101,12 @@ function linear({ in: n, out: m }, read) {
 /** Every feature of x scaled and shifted, (1 + s(t)) x + c(t), by one hidden layer on t, which is run when t changes.
  * @param {Layer} layer @param {Reader} read @returns {Step} */
 function gate({ width, features }, read) {
-  const slope = read(width), level = read(width), w = read(2 * features * width), b = read(2 * features);
-  const numbers = new Float64Array(2 * features), hidden = new Float64Array(width);
+  const slope = read(width);
+  const level = read(width);
+  const w = read(2 * features * width);
+  const b = read(2 * features);
+  const numbers = new Float64Array(2 * features);
+  const hidden = new Float64Array(width);
   let at = NaN;
   const open = (/** @type {number} */ t) => {
     for (let j = 0; j < width; j++) hidden[j] = Math.tanh(slope[j] * t + level[j]);
@@ -108,21 +128,32 @@ function gate({ width, features }, read) {
 /** Every pixel of x (channels last in the sum) times all kernels, then each product added where it falls.
  * @param {Layer} layer @param {Reader} read @returns {Step} */
 function convTranspose(layer, read) {
-  const { in: [channels, h, w], out: [maps, H, W], kernel: [kh, kw], stride, padding } = layer;
-  const rows = maps * kh * kw, pixels = h * w;
-  const kernels = panels(read(channels * rows), rows, channels, 1, rows), bias = read(maps);
+  const {
+    in: [channels, h, w],
+    out: [maps, H, W],
+    kernel: [kh, kw],
+    stride,
+    padding,
+  } = layer;
+  const rows = maps * kh * kw;
+  const pixels = h * w;
+  const kernels = panels(read(channels * rows), rows, channels, 1, rows);
+  const bias = read(maps);
   const packed = new Float32Array(up4(pixels) * channels);
-  const products = new Float32Array(up4(rows) * up4(pixels)), y = new Float32Array(maps * H * W);
+  const products = new Float32Array(up4(rows) * up4(pixels));
+  const y = new Float32Array(maps * H * W);
   return (x) => {
     product(kernels, panels(x, pixels, channels, 1, pixels, packed), channels, products);
     for (let map = 0, row = 0; map < maps; map++) {
       y.fill(bias[map], map * H * W, (map + 1) * H * W);
       for (let ky = 0; ky < kh; ky++)
         for (let kx = 0; kx < kw; kx++, row++) {
-          const left = kx - padding[1], [from, to] = inside(left, stride[1], w, W);
+          const left = kx - padding[1];
+          const [from, to] = inside(left, stride[1], w, W);
           for (let iy = 0, oy = ky - padding[0]; iy < h; iy++, oy += stride[0]) {
             if (oy < 0 || oy >= H) continue;
-            let source = row * up4(pixels) + iy * w + from, target = (map * H + oy) * W + from * stride[1] + left;
+            let source = row * up4(pixels) + iy * w + from;
+            let target = (map * H + oy) * W + from * stride[1] + left;
             for (let ix = from; ix < to; ix++, source++, target += stride[1]) y[target] += products[source];
           }
         }
@@ -134,15 +165,25 @@ function convTranspose(layer, read) {
 /** Every patch of x times all kernels.
  * @param {Layer} layer @param {Reader} read @returns {Step} */
 function conv(layer, read) {
-  const { in: [channels, h, w], out: [maps, H, W], kernel: [kh, kw], stride, padding } = layer;
-  const depth = channels * kh * kw, pixels = H * W;
-  const kernels = panels(read(maps * depth), maps, depth, depth, 1), bias = read(maps);
-  const patches = new Float32Array(up4(pixels) * depth), y = new Float32Array(up4(maps) * up4(pixels));
+  const {
+    in: [channels, h, w],
+    out: [maps, H, W],
+    kernel: [kh, kw],
+    stride,
+    padding,
+  } = layer;
+  const depth = channels * kh * kw;
+  const pixels = H * W;
+  const kernels = panels(read(maps * depth), maps, depth, depth, 1);
+  const bias = read(maps);
+  const patches = new Float32Array(up4(pixels) * depth);
+  const y = new Float32Array(up4(maps) * up4(pixels));
   const image = up4(pixels) === pixels ? y.subarray(0, maps * pixels) : new Float32Array(maps * pixels);
   return (x) => {
     for (let oy = 0, n = 0; oy < H; oy++)
       for (let ox = 0; ox < W; ox++, n++) {
-        const top = oy * stride[0] - padding[0], left = ox * stride[1] - padding[1];
+        const top = oy * stride[0] - padding[0];
+        const left = ox * stride[1] - padding[1];
         let target = (n >> 2) * 4 * depth + (n & 3);
         for (let c = 0; c < channels; c++)
           for (let iy = top; iy < top + kh; iy++)
@@ -185,7 +226,8 @@ function inside(left, stride, columns, width) {
 function panels(matrix, rows, depth, perRow, perDepth, packed = new Float32Array(up4(rows) * depth)) {
   for (let row = 0; row < rows; row++) {
     let target = (row >> 2) * 4 * depth + (row & 3);
-    for (let k = 0, source = row * perRow; k < depth; k++, source += perDepth, target += 4) packed[target] = matrix[source];
+    for (let k = 0, source = row * perRow; k < depth; k++, source += perDepth, target += 4)
+      packed[target] = matrix[source];
   }
   return packed;
 }
@@ -193,26 +235,70 @@ function panels(matrix, rows, depth, perRow, perDepth, packed = new Float32Array
 /** C = A Bᵀ for matrices in panels of the same depth; C gets the padded rows and columns too.
  * @param {Float32Array} A @param {Float32Array} B @param {number} depth @param {Float32Array} C */
 function product(A, B, depth, C) {
-  const span = 4 * depth, columns = B.length / depth;
+  const span = 4 * depth;
+  const columns = B.length / depth;
   for (let start = 0, row = 0; start < A.length; start += span, row += 4)
     for (let b = 0, o = row * columns; b < B.length; o += 4) {
-      let c00 = 0, c01 = 0, c02 = 0, c03 = 0, c10 = 0, c11 = 0, c12 = 0, c13 = 0;
-      let c20 = 0, c21 = 0, c22 = 0, c23 = 0, c30 = 0, c31 = 0, c32 = 0, c33 = 0;
+      let c00 = 0;
+      let c01 = 0;
+      let c02 = 0;
+      let c03 = 0;
+      let c10 = 0;
+      let c11 = 0;
+      let c12 = 0;
+      let c13 = 0;
+      let c20 = 0;
+      let c21 = 0;
+      let c22 = 0;
+      let c23 = 0;
+      let c30 = 0;
+      let c31 = 0;
+      let c32 = 0;
+      let c33 = 0;
       for (let a = start; a < start + span; a += 4, b += 4) {
-        const b0 = B[b], b1 = B[b + 1], b2 = B[b + 2], b3 = B[b + 3];
+        const b0 = B[b];
+        const b1 = B[b + 1];
+        const b2 = B[b + 2];
+        const b3 = B[b + 3];
         let v = A[a];
-        c00 += v * b0, c01 += v * b1, c02 += v * b2, c03 += v * b3;
+        c00 += v * b0;
+        c01 += v * b1;
+        c02 += v * b2;
+        c03 += v * b3;
         v = A[a + 1];
-        c10 += v * b0, c11 += v * b1, c12 += v * b2, c13 += v * b3;
+        c10 += v * b0;
+        c11 += v * b1;
+        c12 += v * b2;
+        c13 += v * b3;
         v = A[a + 2];
-        c20 += v * b0, c21 += v * b1, c22 += v * b2, c23 += v * b3;
+        c20 += v * b0;
+        c21 += v * b1;
+        c22 += v * b2;
+        c23 += v * b3;
         v = A[a + 3];
-        c30 += v * b0, c31 += v * b1, c32 += v * b2, c33 += v * b3;
+        c30 += v * b0;
+        c31 += v * b1;
+        c32 += v * b2;
+        c33 += v * b3;
       }
-      C[o] = c00, C[o + 1] = c01, C[o + 2] = c02, C[o + 3] = c03;
-      const p = o + columns, q = p + columns, r = q + columns;
-      C[p] = c10, C[p + 1] = c11, C[p + 2] = c12, C[p + 3] = c13;
-      C[q] = c20, C[q + 1] = c21, C[q + 2] = c22, C[q + 3] = c23;
-      C[r] = c30, C[r + 1] = c31, C[r + 2] = c32, C[r + 3] = c33;
+      C[o] = c00;
+      C[o + 1] = c01;
+      C[o + 2] = c02;
+      C[o + 3] = c03;
+      const p = o + columns;
+      const q = p + columns;
+      const r = q + columns;
+      C[p] = c10;
+      C[p + 1] = c11;
+      C[p + 2] = c12;
+      C[p + 3] = c13;
+      C[q] = c20;
+      C[q + 1] = c21;
+      C[q + 2] = c22;
+      C[q + 3] = c23;
+      C[r] = c30;
+      C[r + 1] = c31;
+      C[r + 2] = c32;
+      C[r + 3] = c33;
     }
 }

@@ -1,5 +1,6 @@
 """A decoder as layers and weights that `decoder.js` runs in the browser."""
 
+from math import floor, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from vae_lab.multirate import Gate, Gated
 
 LARGEST = 65504.0  # of the finite float16 numbers
+SMALL = 2.0**-12  # where all of a tensor is below, float16 would keep fewer digits of it
+SEEN, UNSEEN, FARTHEST = 0.05, 0.5, 2.0  # how far pixels may lie from [0, 1]: on average, and the farthest
 SUPPORTED = (
     "Linear, ConvTranspose2d, Conv2d, Upsample (nearest), ReLU, LeakyReLU, SiLU, Tanh, Sigmoid, "
     "Identity, Flatten and Unflatten, in nn.Sequential, also with gates (multirate.Gated)"
@@ -18,7 +21,8 @@ SUPPORTED = (
 class Export(NamedTuple):
     """A decoder ready to travel.
 
-    layers : one JSON object a layer, in order: its name ("op"), sizes and options
+    layers : one JSON object a layer, in order: its name ("op"), sizes and options; "scales", what its weights
+        are to be multiplied by, where float16 would not reach
     weights : all weights and biases in the same order, float16, little endian
     shape : (C, H, W) of the image that comes out
     """
@@ -37,7 +41,7 @@ def export(decoder: nn.Module, latents: int) -> Export:
     """Write down what `decoder` computes from a code (L,) to an image (C, H, W), C 1 or 3.
 
     Weights are rounded to float16. Raises `ValueError` for a layer the page cannot run, for a weight that
-    is not finite or beyond float16, and for an output that is no image.
+    is not finite, and for an output that is no image.
     """
     first = next(decoder.parameters(), torch.zeros(()))
     x, steps = torch.zeros(1, latents, dtype=first.dtype, device=first.device), []
@@ -57,8 +61,13 @@ def export(decoder: nn.Module, latents: int) -> Export:
             f"the decoder gives shape {tuple(x.shape[1:])}, but a picture is (1 or 3, H, W); "
             "end it with nn.Unflatten(1, (C, H, W))"
         )
-    weights = b"".join(_half(w) for step in steps for w in step.weights)
-    return Export([step.options for step in steps], weights, tuple(x.shape[1:]))
+    layers, weights = [], []
+    for step in steps:
+        halves = [to_halves(weight.detach().cpu().double().numpy()) for weight in step.weights]
+        scales = [scale for _, scale in halves]
+        layers.append(step.options | ({"scales": scales} if set(scales) - {1.0} else {}))
+        weights += [half for half, _ in halves]
+    return Export(layers, b"".join(weights), tuple(x.shape[1:]))
 
 
 def latents_of(decoder: nn.Module) -> int:
@@ -128,12 +137,29 @@ def _weights(layer: nn.Module, outputs: int) -> tuple[Tensor, Tensor]:
     return layer.weight, bias
 
 
-def _half(weights: Tensor) -> bytes:
-    values = weights.detach().cpu().double().numpy()
-    worst = np.abs(values).max(initial=0)
-    if not worst <= LARGEST:  # written so that NaN is refused too
+def to_halves(numbers: np.ndarray) -> tuple[bytes, float]:
+    """Numbers as float16, little endian, and what to multiply them by: a power of two, mostly 1."""
+    largest = np.abs(numbers).max(initial=0)
+    if not np.isfinite(largest):
         raise ValueError(
-            f"a weight of {worst:.3g} does not fit into float16, which ends at {LARGEST:.0f}; "
-            "train with a smaller learning rate"
+            f"a weight of {largest:.3g} does not fit into float16; train with a smaller learning rate"
         )
-    return values.astype("<f2").tobytes()
+    serves = largest == 0 or SMALL <= largest <= LARGEST
+    scale = 1.0 if serves else 2.0 ** floor(log2(largest))
+    return (numbers / scale).astype("<f2").tobytes(), scale
+
+
+def refuse_what_is_no_picture(images: Tensor, of: str, *, seen: bool) -> None:
+    """Refuse values that no picture has: logits, or tanh's. A little beyond [0, 1] is clipped in the page.
+
+    seen : whether the codes are of data. There a decoder trained by squared error without a squash strays by
+        under a hundredth on average, elsewhere by a tenth; one trained to give logits by several, anywhere.
+    """
+    low, high = images.min().item(), images.max().item()
+    beyond = (images - images.clamp(0, 1)).abs().mean().item()
+    fits = beyond <= SEEN and low >= -FARTHEST and high <= 1 + FARTHEST if seen else beyond <= UNSEEN
+    if not fits:  # NaN fits neither
+        raise ValueError(
+            f"the decoder gives {low:.3g} … {high:.3g} {of}, but pixels are in [0, 1]; "
+            "append nn.Sigmoid() to one that ends in logits"
+        )

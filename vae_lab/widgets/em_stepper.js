@@ -1,16 +1,18 @@
 // EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
 import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
-import { draggable, html, mount, placeIn, short, svg, written } from "./ui.js";
+import { roundNumber, short, written } from "./scale.js";
+import { button, draggable, html, mount, onArrows, placeIn, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {[string, number, number]} Entry */
 
-const SQUARE = 270, CHART = { width: 230, height: 150 }; // pixels
+const SQUARE = 270; // pixels
+const CHART = { width: 230, height: 150 }; // pixels
 const NUMBERS = 6; // a component
 const KINDS = [0, 6, 2, 5, 8, 3]; // colors of the components: classes of base.css
 const SHOWN = 9; // of the last half-rounds, in the chart
 const MET = 1e-9; // nats: a gap that counts as none
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+const KEY = 1 / 60; // of the plane: how far an arrow key moves a mean
 
 /** @param {number} k */
 const letter = (k) => String.fromCharCode(65 + k);
@@ -18,7 +20,9 @@ const letter = (k) => String.fromCharCode(65 + k);
 /** What the traits say, and what the steps do to them. q is kept as the parameters that it is the posterior of.
  * @param {Model} model */
 function stateOf(model) {
-  const points = model.get("points"), N = points.length / 2, K = model.get("start").length / NUMBERS;
+  const points = model.get("points");
+  const N = points.length / 2;
+  const K = model.get("start").length / NUMBERS;
   const q = () => (model.get("source").length ? eStep(model.get("source"), points) : uniform(N, K));
   const now = (/** @type {string} */ name) => {
     const parameters = model.get("parameters");
@@ -30,14 +34,16 @@ function stateOf(model) {
   };
   /** Take a step, and enter it in the record. @param {"E" | "M"} name */
   const step = (name) => {
-    const trace = model.get("trace").length ? model.get("trace") : [now("")], parameters = model.get("parameters");
+    const trace = model.get("trace").length ? model.get("trace") : [now("")];
+    const parameters = model.get("parameters");
     if (name === "E") model.set("source", [...parameters]);
     else model.set("parameters", mStep(parameters, points, q(), model.get("least")));
     write({ trace: [...trace, now(name)] });
   };
   /** Put a mean elsewhere, within the plane; the record begins anew. @param {number} k @param {number} x @param {number} y */
   const move = (k, x, y) => {
-    const parameters = [...model.get("parameters")], [[x0, x1], [y0, y1]] = model.get("ranges");
+    const parameters = [...model.get("parameters")];
+    const [[x0, x1], [y0, y1]] = model.get("ranges");
     parameters[NUMBERS * k + 1] = Math.min(x1, Math.max(x0, x));
     parameters[NUMBERS * k + 2] = Math.min(y1, Math.max(y0, y));
     write({ parameters, trace: [] });
@@ -45,8 +51,11 @@ function stateOf(model) {
   /** Put the nearest mean there, for those who press rather than drag. @param {number} x @param {number} y */
   const moveNearest = (x, y) => {
     const parameters = model.get("parameters");
-    const far = Array.from({ length: K }, (_, k) => Math.hypot(parameters[NUMBERS * k + 1] - x, parameters[NUMBERS * k + 2] - y));
-    move(far.indexOf(Math.min(...far)), x, y);
+    const [[x0, x1], [y0, y1]] = model.get("ranges");
+    const distances = Array.from({ length: K }, (_, k) =>
+      Math.hypot((parameters[NUMBERS * k + 1] - x) / (x1 - x0), (parameters[NUMBERS * k + 2] - y) / (y1 - y0)),
+    );
+    move(distances.indexOf(Math.min(...distances)), x, y);
   };
   const back = () => write({ parameters: [...model.get("start")], source: [], trace: [] });
   const trace = () => /** @type {Entry[]} */ (model.get("trace").length ? model.get("trace") : [now("")]);
@@ -57,7 +66,8 @@ function stateOf(model) {
 
 /** A color between the components', by responsibility. @param {number[]} resp */
 function mixed(resp) {
-  let color = `var(--kind-0)`, sum = resp[0];
+  let color = `var(--kind-0)`;
+  let sum = resp[0];
   for (let k = 1; k < resp.length; k++) {
     sum += resp[k];
     color = `color-mix(in srgb, var(--kind-${k}) ${((100 * resp[k]) / (sum || 1)).toFixed(1)}%, ${color})`;
@@ -68,23 +78,38 @@ function mixed(resp) {
 /** The points, the components' ellipses, and their means as handles.
  * @param {Model} model @param {State} state */
 function makePlane(model, state) {
-  const [[x0, x1], [y0, y1]] = model.get("ranges"), unit = SQUARE / (x1 - x0), { points, N, K } = state;
-  const place = (/** @type {number} */ x, /** @type {number} */ y) => [(x - x0) * unit, (y1 - y) * unit];
+  const [[x0, x1], [y0, y1]] = model.get("ranges");
+  const units = [SQUARE / (x1 - x0), SQUARE / (y1 - y0)]; // pixels
+  const { points, N, K } = state;
+  const place = (/** @type {number} */ x, /** @type {number} */ y) => [(x - x0) * units[0], (y1 - y) * units[1]];
   const dots = Array.from({ length: N }, (_, n) => {
     const [cx, cy] = place(points[2 * n], points[2 * n + 1]);
     return svg("circle", { class: "point", cx: cx.toFixed(1), cy: cy.toFixed(1), r: 2.8 });
   });
-  const height = (y1 - y0) * unit, paper = svg("rect", { class: "paper", width: SQUARE, height });
+  const paper = svg("rect", { class: "paper", width: SQUARE, height: SQUARE });
   const parts = Array.from({ length: K }, (_, k) => component(state, k, { model, place, paper }));
-  const ellipses = parts.flatMap((part) => part.ellipses), inside = { class: "clipped", "aria-hidden": true, width: SQUARE, height };
-  const clipped = svg("svg", inside, ...dots, ...ellipses), names = model.get("names");
-  const size = { viewBox: `-16 -20 ${SQUARE + 22} ${height + 42}`, width: SQUARE + 22, height: height + 42 };
+  const ellipses = parts.flatMap((part) => part.ellipses);
+  const inside = { class: "clipped", "aria-hidden": true, width: SQUARE, height: SQUARE };
+  const clipped = svg("svg", inside, ...dots, ...ellipses);
+  const names = model.get("names");
+  const size = { viewBox: `-16 -20 ${SQUARE + 22} ${SQUARE + 42}`, width: SQUARE + 22, height: SQUARE + 42 };
   const axes = [
-    svg("text", { class: "name", x: SQUARE, y: height + 17, "text-anchor": "end", "aria-hidden": true }, `${names[0]} →`),
+    svg(
+      "text",
+      { class: "name", x: SQUARE, y: SQUARE + 17, "text-anchor": "end", "aria-hidden": true },
+      `${names[0]} →`,
+    ),
     svg("text", { class: "name", x: 0, y: -7, "aria-hidden": true }, `↑ ${names[1]}`),
   ];
   const role = { role: "group", "aria-label": "Points, and the components over them" };
-  const root = svg("svg", { class: "plane", ...size, ...role }, ...axes, paper, clipped, ...parts.map((part) => part.handle));
+  const root = svg(
+    "svg",
+    { class: "plane", ...size, ...role },
+    ...axes,
+    paper,
+    clipped,
+    ...parts.map((part) => part.handle),
+  );
   paper.addEventListener("click", (event) => {
     const [right, down] = placeIn(paper, event);
     state.moveNearest(x0 + right * (x1 - x0), y1 - down * (y1 - y0));
@@ -95,7 +120,7 @@ function makePlane(model, state) {
       const resp = [...logResp.subarray(n * K, (n + 1) * K)].map(Math.exp);
       dot.setAttribute("style", `fill: ${mixed(resp)}`);
     });
-    parts.forEach((part) => part.update());
+    for (const part of parts) part.update();
   };
   return { root, update };
 }
@@ -104,32 +129,45 @@ function makePlane(model, state) {
  * @param {State} state @param {number} k
  * @param {{model: Model, place: (x: number, y: number) => number[], paper: SVGElement}} plane */
 function component(state, k, { model, place, paper }) {
-  const color = `color: var(--kind-${k})`, [[x0, x1], [y0, y1]] = model.get("ranges"), [across, up] = model.get("names");
+  const color = `color: var(--kind-${k})`;
+  const [[x0, x1], [y0, y1]] = model.get("ranges");
+  const [across, up] = model.get("names");
   const ellipses = [1, 2].map((r) => svg("ellipse", { class: `at-${r}`, style: color }));
-  const role = { tabindex: 0, role: "slider", "aria-label": `mean of component ${letter(k)}`, "aria-roledescription": "point in a plane" };
+  const role = {
+    tabindex: 0,
+    role: "slider",
+    "aria-label": `mean of component ${letter(k)}`,
+    "aria-roledescription": "point in a plane",
+  };
   const label = svg("text", { "text-anchor": "middle", y: 5 }, letter(k));
-  const handle = svg("g", { class: "handle", style: color, ...role }, svg("circle", { r: 20, class: "reach" }), svg("circle", { r: 12 }), label);
+  const handle = svg(
+    "g",
+    { class: "handle", style: color, ...role },
+    svg("circle", { r: 20, class: "halo" }),
+    svg("circle", { r: 12 }),
+    label,
+  );
   const numbers = () => model.get("parameters").slice(NUMBERS * k, NUMBERS * (k + 1));
   draggable(handle, paper, (right, down) => state.move(k, x0 + right * (x1 - x0), y1 - down * (y1 - y0)));
-  handle.addEventListener("keydown", (event) => {
-    const by = KEYS[/** @type {keyof typeof KEYS} */ (event.key)], far = ((event.shiftKey ? 5 : 1) * (x1 - x0)) / 60;
-    if (!by) return;
-    event.preventDefault();
-    state.move(k, numbers()[1] + by[0] * far, numbers()[2] + by[1] * far);
+  onArrows(handle, (right, above) => {
+    const [, mx, my] = numbers();
+    state.move(k, mx + right * KEY * (x1 - x0), my + above * KEY * (y1 - y0));
   });
+  const steps = [x1 - x0, y1 - y0].map((range) => roundNumber(range / 200));
   const update = () => {
-    const [, mx, my, xx, xy, yy] = numbers(), [cx, cy] = place(mx, my), unit = SQUARE / (x1 - x0);
-    const [small, large] = eigenvalues([xx, xy, yy]), turn = (-90 / Math.PI) * Math.atan2(2 * xy, xx - yy);
+    const [, mx, my, xx, xy, yy] = numbers();
+    const [cx, cy] = place(mx, my);
+    const [a, b] = [SQUARE / (x1 - x0), SQUARE / (y1 - y0)]; // pixels
+    const inPixels = [xx * a * a, xy * a * b, yy * b * b];
+    const [small, large] = eigenvalues(inPixels);
+    const turn = (-90 / Math.PI) * Math.atan2(2 * inPixels[1], inPixels[0] - inPixels[2]);
     ellipses.forEach((ellipse, i) => {
-      ellipse.setAttribute("rx", String((i + 1) * Math.sqrt(large) * unit));
-      ellipse.setAttribute("ry", String((i + 1) * Math.sqrt(Math.max(0, small)) * unit));
+      ellipse.setAttribute("rx", String((i + 1) * Math.sqrt(large)));
+      ellipse.setAttribute("ry", String((i + 1) * Math.sqrt(Math.max(0, small))));
       ellipse.setAttribute("transform", `translate(${cx} ${cy}) rotate(${turn})`);
     });
     handle.setAttribute("transform", `translate(${cx} ${cy})`);
-    handle.setAttribute("aria-valuemin", String(x0));
-    handle.setAttribute("aria-valuemax", String(x1));
-    handle.setAttribute("aria-valuenow", mx.toFixed(2));
-    handle.setAttribute("aria-valuetext", `${across} ${written(mx, 0.01)}, ${up} ${written(my, 0.01)}`);
+    tell(handle, mx, [x0, x1], `${across} ${written(mx, steps[0])}, ${up} ${written(my, steps[1])}`);
   };
   return { ellipses, handle, update };
 }
@@ -137,27 +175,47 @@ function component(state, k, { model, place, paper }) {
 /** The record of half-rounds: log-likelihood above, bound below, the gap between them a bar.
  * @param {State} state */
 function makeChart(state) {
-  const { width, height } = CHART, inside = svg("g"), low = svg("text", { x: -6, y: height, "text-anchor": "end" });
-  const high = svg("text", { x: -6, y: 12, "text-anchor": "end" }), paper = svg("rect", { class: "paper", width, height });
+  const { width, height } = CHART;
+  const inside = svg("g");
+  const low = svg("text", { x: -6, y: height, "text-anchor": "end" });
+  const high = svg("text", { x: -6, y: 12, "text-anchor": "end" });
+  const paper = svg("rect", { class: "paper", width, height });
   const size = { viewBox: `-44 -20 ${width + 52} ${height + 44}`, width: width + 52, height: height + 44 };
   const name = svg("text", { class: "name", x: 0, y: -7 }, "↑ nats a point");
   const root = svg("svg", { class: "chart", role: "img", ...size }, name, paper, low, high, inside);
   const update = () => {
-    const entries = state.trace().slice(-SHOWN), values = entries.flatMap(([, bound, evidence]) => [bound, evidence]);
-    const least = Math.min(...values), span = Math.max(Math.max(...values) - least, 1e-6);
+    const entries = state.trace().slice(-SHOWN);
+    const values = entries.flatMap(([, bound, evidence]) => [bound, evidence]);
+    const least = Math.min(...values);
+    const span = Math.max(Math.max(...values) - least, 1e-6);
     const x = (/** @type {number} */ i) => 14 + (i * (width - 28)) / (SHOWN - 1);
     const y = (/** @type {number} */ value) => height - 12 - ((value - least) / span) * (height - 24);
-    low.textContent = written(least, 0.01);
-    high.textContent = written(least + span, 0.01);
-    const lines = [2, 1].map((j) => svg("path", { class: j === 2 ? "evidence" : "bound", d: `M${entries.map((e, i) => `${x(i)} ${y(Number(e[j]))}`).join("L")}` }));
-    const gaps = entries.map(([, bound, evidence], i) => svg("path", { class: "gap", d: `M${x(i)} ${y(bound)}V${y(evidence)}` }));
+    const step = Math.min(0.01, Math.max(1e-4, roundNumber(span / 50))); // nats
+    low.textContent = written(least, step);
+    high.textContent = written(least + span, step);
+    const lines = [2, 1].map((j) =>
+      svg("path", {
+        class: j === 2 ? "evidence" : "bound",
+        d: `M${entries.map((e, i) => `${x(i)} ${y(Number(e[j]))}`).join("L")}`,
+      }),
+    );
+    const gaps = entries.map(([, bound, evidence], i) =>
+      svg("path", { class: "gap", d: `M${x(i)} ${y(bound)}V${y(evidence)}` }),
+    );
     const marks = entries.flatMap(([step, bound, evidence], i) => [
       svg("circle", { class: "evidence", cx: x(i), cy: y(evidence), r: 4.5 }),
       svg("circle", { class: "bound", cx: x(i), cy: y(bound), r: 2.8 }),
-      svg("text", { x: x(i) + (step ? 0 : 8), y: height + 16, "text-anchor": step ? "middle" : "end" }, step || "start"),
+      svg(
+        "text",
+        { x: x(i) + (step ? 0 : 8), y: height + 16, "text-anchor": step ? "middle" : "end" },
+        step || "start",
+      ),
     ]);
     inside.replaceChildren(...gaps, ...lines, ...marks);
-    root.setAttribute("aria-label", `The last ${entries.length} half-rounds; the bound and the log-likelihood never fall`);
+    root.setAttribute(
+      "aria-label",
+      `The last ${entries.length} half-rounds; the bound and the log-likelihood never fall`,
+    );
   };
   return { root, update };
 }
@@ -165,8 +223,15 @@ function makeChart(state) {
 /** The three numbers of the present. @param {State} state */
 function makeNumbers(state) {
   const [evidence, bound, gap] = ["evidence", "bound", "gap"].map((name) => html("span", { class: `number ${name}` }));
-  const row = (/** @type {string} */ name, /** @type {HTMLElement} */ value) => html("div", {}, html("span", { class: "what" }, name), value);
-  const root = html("div", { class: "numbers", "aria-live": "polite" }, row("log p(x)", evidence), row("bound", bound), row("gap: KL(q ‖ posterior)", gap));
+  const row = (/** @type {string} */ name, /** @type {HTMLElement} */ value) =>
+    html("div", {}, html("span", { class: "what" }, name), value);
+  const root = html(
+    "div",
+    { class: "numbers", "aria-live": "polite" },
+    row("log p(x)", evidence),
+    row("bound", bound),
+    row("gap: KL(q ‖ posterior)", gap),
+  );
   const update = () => {
     const [, b, e] = state.trace()[state.trace().length - 1];
     evidence.textContent = written(e, 0.0001);
@@ -179,13 +244,19 @@ function makeNumbers(state) {
 
 /** Everything on the page, and what redraws it. @param {Model} model @param {State} state */
 function build(model, state) {
-  const plane = makePlane(model, state), chart = makeChart(state), numbers = makeNumbers(state);
-  const button = (/** @type {string} */ text, /** @type {() => void} */ click) => html("button", { type: "button", click }, text);
-  const e = button("E-step", () => state.step("E")), m = button("M-step", () => state.step("M"));
+  const plane = makePlane(model, state);
+  const chart = makeChart(state);
+  const numbers = makeNumbers(state);
+  const e = button("E-step", () => state.step("E"));
+  const m = button("M-step", () => state.step("M"));
   const both = button("Ten rounds", () => {
-    for (let round = 0; round < 10; round++) ["E", "M"].forEach((name) => state.step(/** @type {"E" | "M"} */ (name)));
+    for (let round = 0; round < 10; round++) {
+      state.step("E");
+      state.step("M");
+    }
   });
-  const row = html("div", { class: "controls" }, e, m, both), right = html("div", { class: "side" }, row, numbers.root, chart.root);
+  const row = html("div", { class: "controls" }, e, m, both);
+  const right = html("div", { class: "side" }, row, numbers.root, chart.root);
   const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), button("Put it back", state.back));
   const kinds = Array.from({ length: state.K }, (_, k) => `--kind-${k}: var(--class-${KINDS[k]})`).join("; ");
   const stage = html("div", { class: "stage" }, plane.root, right);

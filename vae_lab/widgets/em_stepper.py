@@ -1,6 +1,7 @@
 """EM for a mixture in the plane, a half-round at a time, in a notebook and in a page without Python."""
 
 from collections.abc import Sequence
+from math import floor, log10
 
 import anywidget
 import numpy as np
@@ -11,6 +12,7 @@ from vae_lab.widgets.bundle import script, style
 
 MOST_POINTS = 400
 MOST_COMPONENTS = 6
+COMPARABLE = 20  # times: columns whose ranges differ by more are drawn in units of their own
 HINT = "Drag A, B, C. Press E-step: the bound rises to the likelihood. Press M-step: both rise."
 
 
@@ -22,7 +24,7 @@ class EMStepper(anywidget.AnyWidget):
     half-round. See `em_stepper`, which fills them.
     """
 
-    _esm = script("ui.js", "mixture.js", "em_stepper.js")
+    _esm = script("ui.js", "scale.js", "mixture.js", "em_stepper.js")
     _css = style("base.css", "em_stepper.css")
     points = traitlets.List().tag(sync=True)
     parameters = traitlets.List().tag(sync=True)
@@ -31,7 +33,7 @@ class EMStepper(anywidget.AnyWidget):
     trace = traitlets.List().tag(sync=True)
     ranges = traitlets.List().tag(sync=True)
     names = traitlets.List().tag(sync=True)
-    least = traitlets.Float().tag(sync=True)
+    least = traitlets.List().tag(sync=True)  # variance, by column, that EM leaves a component
     hint = traitlets.Unicode(HINT).tag(sync=True)
 
     def __repr__(self) -> str:
@@ -41,7 +43,7 @@ class EMStepper(anywidget.AnyWidget):
 def em_stepper(x, start: em.Mixture, *, names: Sequence[str] = ("x₁", "x₂"), hint: str = HINT) -> EMStepper:
     """Points (N, 2) and a mixture of Gaussians to fit to them by hand, from `start`.
 
-    x : at most 400 points, kept to four digits after the point
+    x : at most 400 points, kept to five digits of each column's range
     start : the mixture before the first step; its means can be dragged
     names : of the two coordinates
 
@@ -57,7 +59,7 @@ def em_stepper(x, start: em.Mixture, *, names: Sequence[str] = ("x₁", "x₂"),
         )
     if len(names) != 2:
         raise ValueError(f"names must hold 2 words, one a coordinate; got {len(names)}")
-    x = x.numpy().round(4)
+    x = _rounded(x.numpy())
     parameters = flat(start)
     return EMStepper(
         points=x.ravel().tolist(),
@@ -65,7 +67,7 @@ def em_stepper(x, start: em.Mixture, *, names: Sequence[str] = ("x₁", "x₂"),
         start=list(parameters),
         ranges=_ranges(np.concatenate([x, start.means.numpy()])),
         names=list(names),
-        least=em.FLOOR * em.variance_of(em.as_data(x)).item(),
+        least=[em.FLOOR * variance for variance in _variances(x)],
         hint=hint,
     )
 
@@ -78,8 +80,33 @@ def flat(mixture: em.Mixture) -> list[float]:
     return [number for w, mean, (xx, xy, _, yy) in rows for number in (w, *mean, xx, xy, yy)]
 
 
+def _rounded(x: np.ndarray) -> np.ndarray:
+    """Each column to five significant digits of its range; one that is constant, of its size."""
+    sizes = np.where(np.ptp(x, axis=0) > 0, np.ptp(x, axis=0), abs(x).max(0))
+    return np.stack(
+        [
+            column.round(4 - floor(log10(size))) if size else column
+            for column, size in zip(x.T, sizes, strict=True)
+        ],
+        axis=1,
+    )
+
+
+def _variances(x: np.ndarray) -> list[float]:
+    """Of each column; of one that is constant its square, or 1 if it is 0."""
+    variances = x.var(0)
+    return [
+        float(v if v > 1e-20 * s else s or 1.0) for v, s in zip(variances, np.square(x).max(0), strict=True)
+    ]
+
+
 def _ranges(points: np.ndarray) -> list[list[float]]:
-    """Two ranges of one length, so that circles are circles, with a margin around the points."""
+    """Two ranges with a margin around the points: of one length, where circles can be circles."""
     low, high = points.min(0), points.max(0)
-    half = 0.55 * max(float((high - low).max()), 1e-6)
-    return [[float(middle - half), float(middle + half)] for middle in (low + high) / 2]
+    sizes = np.where(high > low, high - low, 0)
+    if not 0 < sizes.max() <= COMPARABLE * sizes.min():
+        sizes = np.where(sizes > 0, sizes, abs(high))
+        spans = np.where(sizes > 0, sizes, 1.0)
+    else:
+        spans = np.full(2, sizes.max())
+    return [[float(m - 0.55 * s), float(m + 0.55 * s)] for m, s in zip((low + high) / 2, spans, strict=True)]

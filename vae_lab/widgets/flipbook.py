@@ -21,7 +21,7 @@ class Flipbook(anywidget.AnyWidget):
     Trait frame holds its number; link a slider to it. See `flipbook`, which does.
     """
 
-    _esm = script("ui.js", "flipbook.js")
+    _esm = script("ui.js", "scale.js", "flipbook.js")
     _css = style("base.css", "flipbook.css")
     sheet = traitlets.Bytes().tag(sync=True)
     count = traitlets.Int().tag(sync=True)
@@ -71,6 +71,8 @@ def flipbook(
     ):
         if len(given) != count:
             raise ValueError(f"{what} must be {count}, one a frame; got {len(given)}")
+    if curve and not np.isfinite(np.array(curve, dtype=float)).all():
+        raise ValueError("a curve's coordinates must be finite numbers; leave out the frames that have none")
     if not 0 <= start < count:
         raise ValueError(f"start must be a frame, 0 … {count - 1}; got {start}")
     columns = int(np.ceil(np.sqrt(count)))

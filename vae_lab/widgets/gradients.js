@@ -3,14 +3,21 @@
 /** @typedef {{f: (z: number) => number, slope: (z: number) => number, exact: (mu: number, sigma: number) => number[],
  *   low: number, high: number}} Objective  f, f′, the gradient of E[f(z)] in μ and σ, what to show of f */
 
-const WAVE = 5, EDGE = 1; // waves: sin(WAVE z); step: 1 beyond EDGE
+const WAVE = 5; // waves: sin(WAVE z)
+const EDGE = 1; // step: 1 beyond EDGE
 
 /** @param {number} u */
 const bell = (u) => Math.exp((-u * u) / 2) / Math.sqrt(2 * Math.PI);
 
 /** @type {Record<string, Objective>} */
 export const OBJECTIVES = {
-  bowl: { f: (z) => -((z - 1) ** 2) / 2, slope: (z) => 1 - z, exact: (mu, sigma) => [1 - mu, -sigma], low: -8, high: 1 },
+  bowl: {
+    f: (z) => -((z - 1) ** 2) / 2,
+    slope: (z) => 1 - z,
+    exact: (mu, sigma) => [1 - mu, -sigma],
+    low: -8,
+    high: 1,
+  },
   waves: {
     f: (z) => Math.sin(WAVE * z),
     slope: (z) => WAVE * Math.cos(WAVE * z),
@@ -34,8 +41,10 @@ export const OBJECTIVES = {
  * @param {Objective} objective @param {number} mu @param {number} sigma @param {number[]} noise
  * @param {boolean} baseline whether f(z) is taken relative to its mean over the other draws */
 export function gradients({ f, slope }, mu, sigma, noise, baseline) {
-  const values = noise.map((eps) => f(mu + sigma * eps)), slopes = noise.map((eps) => slope(mu + sigma * eps));
-  const sum = values.reduce((a, b) => a + b, 0), others = values.length - 1;
+  const values = noise.map((eps) => f(mu + sigma * eps));
+  const slopes = noise.map((eps) => slope(mu + sigma * eps));
+  const sum = values.reduce((a, b) => a + b, 0);
+  const others = values.length - 1;
   const learned = values.map((value) => (baseline ? value - (sum - value) / others : value));
   return {
     values,

@@ -14,8 +14,9 @@ from vae_lab.data import Images
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.multirate import MultiRateVAE
 from vae_lab.widgets.bundle import script, style
-from vae_lab.widgets.decoder import export
+from vae_lab.widgets.decoder import export, to_halves
 from vae_lab.widgets.panel import Panel
+from vae_lab.widgets.scale import subscript
 
 PLACES = 41  # weights β at which the encoder is run; between them the page interpolates
 PICTURES, SAMPLES, CODES, MEASURED = 10, 25, 200, 1000  # images shown, drawn, dotted, measured
@@ -31,7 +32,7 @@ class KLExplorer(anywidget.AnyWidget):
     What the encoder says is in tables over β, evenly spaced in log β. See `kl_explorer`.
     """
 
-    _esm = script("ui.js", "decoder.js", "kl_explorer.js")
+    _esm = script("ui.js", "scale.js", "decoder.js", "kl_explorer.js")
     _css = style("base.css", "kl_explorer.css")
     layers = traitlets.List().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
@@ -41,7 +42,11 @@ class KLExplorer(anywidget.AnyWidget):
     pictures = traitlets.Bytes().tag(sync=True)  # (PICTURES, C, H, W) uint8
     samples = traitlets.Bytes().tag(sync=True)  # (SAMPLES, L) float16
     codes = traitlets.Bytes().tag(sync=True)  # (PLACES, PICTURES, L) float16, posterior means
-    cloud = traitlets.Bytes().tag(sync=True)  # (PLACES, CODES, 4) float16: two means, two scales
+    scales = traitlets.Dict().tag(sync=True)  # what samples and codes are to be multiplied by
+    cloud = traitlets.Bytes().tag(
+        sync=True
+    )  # (PLACES, CODES, 4) float16: two means, two scales, in half widths
+    half_width = traitlets.Float().tag(sync=True)  # of the plane of codes
     names = traitlets.List().tag(sync=True)  # of the two coordinates
     labels = traitlets.Bytes().tag(sync=True)  # (CODES,) uint8
     curve = traitlets.List().tag(sync=True)  # (PLACES, 2) rate and distortion, nats
@@ -83,6 +88,9 @@ def kl_explorer(
     seen = images.first(CODES).read()
     means, scales = _codes(model, seen, _grid(ends))
     across, up = means.std(1).mean(0).argsort()[::-1][:2].tolist()  # the two that vary most, over all β
+    plane = np.concatenate([means[..., [across, up]], scales[..., [across, up]]], axis=2)
+    half_width = _half_width(plane[..., :2])
+    (samples, of_samples), (codes, of_codes) = map(to_halves, (_prior_draws(model), means[:, :PICTURES]))
     view = KLExplorer(
         layers=layers,
         weights=weights,
@@ -90,10 +98,12 @@ def kl_explorer(
         trained=[float(b) for b in model.betas],
         betas=ends,
         pictures=seen[:PICTURES].mul(255).round().byte().cpu().numpy().tobytes(),
-        samples=_halves(_prior_draws(model)),
-        codes=_halves(means[:, :PICTURES]),
-        cloud=_halves(np.concatenate([means[..., [across, up]], scales[..., [across, up]]], axis=2)),
-        names=[f"z{str(i + 1).translate(str.maketrans('0123456789', '₀₁₂₃₄₅₆₇₈₉'))}" for i in (across, up)],
+        samples=samples,
+        codes=codes,
+        scales={"samples": of_samples, "codes": of_codes},
+        cloud=(plane / half_width).clip(-65504, 65504).astype("<f2").tobytes(),
+        half_width=half_width,
+        names=[f"z{subscript(i + 1)}" for i in (across, up)],
         labels=images.first(CODES).labels.cpu().numpy().astype(np.uint8).tobytes(),
         curve=_curve(model, images.first(MEASURED), _grid(ends)),
         separate=separate.tolist(),
@@ -146,8 +156,9 @@ def _prior_draws(model: MultiRateVAE) -> np.ndarray:
     ).numpy()
 
 
-def _halves(numbers: np.ndarray) -> bytes:
-    return numbers.clip(-65504, 65504).astype("<f2").tobytes()
+def _half_width(means: np.ndarray) -> float:
+    """A whole number that nearly all means stay below, at every β, with room for the prior's two circles."""
+    return float(max(3, np.ceil(np.quantile(abs(means), 0.995))))
 
 
 def _refuse(model: MultiRateVAE, images: Images, ends: list[float], separate: np.ndarray, start: float):
@@ -157,6 +168,10 @@ def _refuse(model: MultiRateVAE, images: Images, ends: list[float], separate: np
         raise ValueError(f"the page draws the means of a Bernoulli, not of {model.likelihood}")
     if model.latents < 2:
         raise ValueError("the plane of codes needs at least two latents, the model has one")
+    if isinstance(list(model.decoder.modules())[-1], nn.Sigmoid):
+        raise ValueError(
+            "the decoder ends in nn.Sigmoid, but a Bernoulli's logits come before it: leave it out"
+        )
     if not low <= ends[0] < ends[1] <= high:
         raise ValueError(
             f"betas must rise within {low:g} … {high:g}, where it was trained; got {tuple(ends)}"

@@ -1,11 +1,12 @@
 // A latent space to walk through: a plane with a point to drag, and the image a decoder makes of it.
 import { decode } from "./decoder.js";
 import { latentsOf, makePlane } from "./plane.js";
-import { html, oncePerFrame, pixelCanvas, watch, written } from "./ui.js";
+import { written } from "./scale.js";
+import { button, html, mount, pixelCanvas } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {import("./plane.js").Latents} Latents */
-/** @typedef {(z: Float32Array) => Float32Array} Decoder */
+/** @typedef {(z: ArrayLike<number>) => Float32Array} Decoder */
 
 /** Decoders by the weights they came from: several views of a model share one.
  * @type {WeakMap<object, Decoder>} */
@@ -21,10 +22,13 @@ function decoderOf(model) {
 /** The decoded image: gray as white on black in every theme, color as it is.
  * @param {Model} model */
 function makeImage(model) {
-  const [channels, height, width] = model.get("shape"), decoder = decoderOf(model), area = width * height;
-  const { canvas, context } = pixelCanvas(width, height, 256), image = context.createImageData(width, height);
+  const [channels, height, width] = model.get("shape");
+  const decoder = decoderOf(model);
+  const area = width * height;
+  const { canvas, context } = pixelCanvas(width, height, 256);
+  const image = context.createImageData(width, height);
   image.data.fill(255);
-  const paint = (/** @type {Float32Array} */ z) => {
+  const paint = (/** @type {number[]} */ z) => {
     const x = decoder(z);
     for (let channel = 0; channel < 3; channel++) {
       let from = channels === 3 ? channel * area : 0;
@@ -38,7 +42,8 @@ function makeImage(model) {
 /** A menu for one of the plane's coordinates; choosing the other's swaps the two.
  * @param {Model} model @param {"across" | "up"} trait */
 function menu(model, trait) {
-  const other = trait === "across" ? "up" : "across", names = /** @type {string[]} */ (model.get("names"));
+  const other = trait === "across" ? "up" : "across";
+  const names = /** @type {string[]} */ (model.get("names"));
   const options = names.map((name, i) => html("option", { value: i }, name));
   const select = /** @type {HTMLSelectElement} */ (html("select", { "aria-label": `coordinate ${trait}` }, ...options));
   select.onchange = () => {
@@ -50,52 +55,43 @@ function menu(model, trait) {
 }
 
 /** z in numbers: all of a short code, the plane's two of a long one.
- * @param {Model} model @param {Latents} latents @param {Float32Array} z */
+ * @param {Model} model @param {Latents} latents @param {number[]} z */
 function inNumbers(model, latents, z) {
   const shown = z.length <= 3 ? [...z.keys()] : [model.get("across"), model.get("up")];
-  return shown.map(latents.axis).map(({ name, i, step }) => `${name} = ${written(z[i], step)}`).join(", ");
-}
-
-/** Everything on the page, and what redraws it.
- * @param {Model} model @param {Latents} latents */
-function build(model, latents) {
-  const image = makeImage(model), plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
-  const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
-  const numbers = html("div", { class: "numbers", "aria-live": "polite" });
-  const reset = html("button", { type: "button", click: () => latents.write({ ...model.get("start") }) }, "Put it back");
-  const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
-  const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];
-  const right = html("div", {}, html("div", { class: "caption" }, "the decoder’s image"), image.canvas, numbers);
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), reset);
-  const root = html("div", { class: "vae-widget vae-latent-explorer" }, html("div", { class: "stage" }, ...left, right), foot);
-
-  function draw() {
-    const z = latents.read(), began = performance.now();
-    image.paint(z);
-    root.dataset.ms = (performance.now() - began).toFixed(2);
-    numbers.textContent = inNumbers(model, latents, z);
-    image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
-    plane?.update();
-  }
-  function layOut() {
-    menus.forEach((m) => m.update());
-    plane?.layOut();
-    draw();
-  }
-  return { root, draw, layOut };
+  return shown
+    .map(latents.axis)
+    .map(({ name, i, step }) => `${name} = ${written(z[i], step)}`)
+    .join(", ");
 }
 
 /** @param {{model: Model, el: HTMLElement}} view */
 function render({ model, el }) {
-  const latents = latentsOf(model), { root, draw, layOut } = build(model, latents);
-  const moved = oncePerFrame(draw), turned = oncePerFrame(layOut);
-  const ends = [watch(model, latents.traits, moved.ask), watch(model, ["across", "up"], turned.ask), moved.stop, turned.stop];
-  layOut();
-  el.append(root);
-  return () => {
-    ends.forEach((end) => end());
-    root.remove();
-  };
+  const latents = latentsOf(model);
+  const image = makeImage(model);
+  const plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
+  const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
+  const numbers = html("div", { class: "numbers", "aria-live": "polite" });
+  const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
+  const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];
+  const right = html("div", {}, html("div", { class: "caption" }, "the decoder’s image"), image.canvas, numbers);
+  const back = button("Put it back", () => latents.write({ ...model.get("start") }));
+  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
+  const stage = html("div", { class: "stage" }, ...left, right);
+  const root = html("div", { class: "vae-widget vae-latent-explorer" }, stage, foot);
+  let turned = "";
+
+  function draw() {
+    const z = latents.read();
+    image.paint(z);
+    numbers.textContent = inNumbers(model, latents, z);
+    image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
+    const turn = `${model.get("across")} ${model.get("up")}`;
+    if (turn === turned) return plane?.update();
+    turned = turn;
+    for (const m of menus) m.update();
+    plane?.layOut();
+  }
+  return mount(model, el, root, [...latents.traits, "across", "up"], draw);
 }
 
 export default { render };

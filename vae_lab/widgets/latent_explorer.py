@@ -1,20 +1,21 @@
 """A latent space to walk through, in a notebook and in a page without Python."""
 
 from collections.abc import Sequence
-from math import floor, log10
 
 import anywidget
-import ipywidgets
 import numpy as np
+import torch
 import traitlets
 from torch import nn
 
 from vae_lab.widgets.bundle import script, style
-from vae_lab.widgets.decoder import export, latents_of
+from vae_lab.widgets.decoder import export, latents_of, refuse_what_is_no_picture
 from vae_lab.widgets.panel import Panel
+from vae_lab.widgets.scale import multiple, on_step, round_number, slider, subscript
 
 MOST_CODES = 1500  # points drawn
 MOST_NUMBERS = 24_000  # of all codes together, 2 bytes each
+TRIED = 64  # codes, and draws from N(0, I), on which a decoder must give pictures
 HINT = "Drag the point; the arrow keys and the sliders move it too."
 
 
@@ -24,7 +25,7 @@ class LatentExplorer(anywidget.AnyWidget):
     Traits z0 … z{L-1} hold the code; link sliders to them. See `latent_explorer`, which does.
     """
 
-    _esm = script("ui.js", "decoder.js", "plane.js", "latent_explorer.js")
+    _esm = script("ui.js", "scale.js", "decoder.js", "plane.js", "latent_explorer.js")
     _css = style("base.css", "latent_explorer.css")
     layers = traitlets.List().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
@@ -35,7 +36,7 @@ class LatentExplorer(anywidget.AnyWidget):
     start = traitlets.List().tag(sync=True)
     across = traitlets.Int(0).tag(sync=True)
     up = traitlets.Int(1).tag(sync=True)
-    codes = traitlets.Bytes().tag(sync=True)
+    codes = traitlets.Bytes().tag(sync=True)  # float16, −1 at the low end of the range, 1 at the high
     labels = traitlets.Bytes().tag(sync=True)
     label_names = traitlets.List().tag(sync=True)
     prior = traitlets.Bool(True).tag(sync=True)
@@ -72,14 +73,17 @@ def latent_explorer(
     prior : whether to draw N(0, I), as circles at one, two and three standard deviations
     hint : one line on what to try
 
-    Raises `ValueError` for a decoder the page cannot run and for arguments that do not fit it.
+    Raises `ValueError` for a decoder the page cannot run or that gives no pixels, and for arguments that do
+    not fit it.
     """
     latents = latents_of(decoder)
     layers, weights, shape = export(decoder, latents)
     codes = _array(codes, latents)
     ranges = _ranges(ranges, codes, prior)
-    steps = [_round_number((high - low) / 120) for low, high in ranges]
-    points, kinds, label_names = _thinned(codes, labels)
+    steps = [round_number((high - low) / 120) for low, high in ranges]
+    start = _start(start, codes, ranges, steps)
+    _try(decoder, codes, start, draws=TRIED if prior or not len(codes) else 0)
+    points, kinds, label_names = _thinned(codes, labels, ranges)
     view = LatentExplorer(
         layers=layers,
         weights=weights,
@@ -87,28 +91,15 @@ def latent_explorer(
         names=_names(names, latents),
         ranges=ranges,
         steps=steps,
-        start=_start(start, codes, ranges, steps),
+        start=start,
         codes=points,
         labels=kinds,
         label_names=label_names,
         prior=prior,
         hint=hint,
     )
-    return Panel(view, {f"z{i}": _slider(view, i) for i in range(latents)})
-
-
-def _slider(view: LatentExplorer, i: int) -> ipywidgets.FloatSlider:
-    low, high = view.ranges[i]
-    return ipywidgets.FloatSlider(
-        value=view.start[i],
-        min=low,
-        max=high,
-        step=view.steps[i],
-        description=view.names[i],
-        readout_format=f".{max(0, -floor(log10(view.steps[i])))}f",
-        style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="auto"),
-    )
+    rows = zip(view.start, ranges, steps, view.names, strict=True)
+    return Panel(view, {f"z{i}": slider(*row) for i, row in enumerate(rows)})
 
 
 def _array(codes, latents: int) -> np.ndarray:
@@ -127,8 +118,10 @@ def _ranges(ranges, codes: np.ndarray, prior: bool) -> list[list[float]]:
     """L pairs (low, high)."""
     latents = codes.shape[1]
     if ranges is None and prior:  # the same for all, symmetric, so that the prior's circles are circles
-        reach = max(3.0, np.quantile(abs(codes), 0.998) if len(codes) else 0)
-        ranges = (-np.ceil(2 * reach) / 2, np.ceil(2 * reach) / 2)
+        half_width = max(3.0, np.quantile(abs(codes), 0.998) if len(codes) else 0)
+        unit = round_number(half_width / 6)
+        half_width = multiple(np.ceil(half_width / unit - 1e-9) * unit, unit)
+        ranges = (-half_width, half_width)
     if ranges is None:
         return [_range_of(values) for values in codes.T]
     pairs = np.asarray(ranges, dtype=float)
@@ -143,15 +136,10 @@ def _ranges(ranges, codes: np.ndarray, prior: bool) -> list[list[float]]:
 def _range_of(values: np.ndarray) -> list[float]:
     """Round ends that hold all but the outermost codes; ±3 without codes."""
     low, high = np.quantile(values, [0.002, 0.998]) if len(values) else (-3.0, 3.0)
-    unit = _round_number(max(high - low, 1e-3) / 10)
-    low, high = np.floor(low / unit) * unit, np.ceil(high / unit) * unit
-    return [float(f"{low:.9g}"), float(f"{max(high, low + unit):.9g}")]
-
-
-def _round_number(x: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that does not exceed x."""
-    power = 10.0 ** floor(log10(x))
-    return float(f"{max(m for m in (1, 2, 5) if m * power <= x * (1 + 1e-9)) * power:.12g}")
+    size = max(abs(low), abs(high)) or 1.0
+    unit = round_number((high - low if high - low > 1e-9 * size else size) / 10)  # all but one code are alike
+    first = np.floor(low / unit)
+    return [multiple(place * unit, unit) for place in (first, max(np.ceil(high / unit), first + 1))]
 
 
 def _start(start, codes: np.ndarray, ranges, steps) -> list[float]:
@@ -159,29 +147,39 @@ def _start(start, codes: np.ndarray, ranges, steps) -> list[float]:
     latents = codes.shape[1]
     if start is None:
         start = codes[0] if len(codes) else [0.8, -0.6, *[0.0] * latents][:latents]
-    if len(start) != latents:
-        raise ValueError(f"start must hold {latents} numbers, one a coordinate; got {len(start)}")
-    inside = [min(max(float(s), low), high) for s, (low, high) in zip(start, ranges, strict=True)]
-    return [
-        round(low + round((s - low) / step) * step, 7)
-        for s, (low, _), step in zip(inside, ranges, steps, strict=True)
-    ]
+    if len(start) != latents or not np.isfinite(start).all():
+        raise ValueError(f"start must hold {latents} finite numbers, one a coordinate; got {list(start)}")
+    return [on_step(s, ends, step) for s, ends, step in zip(start, ranges, steps, strict=True)]
+
+
+def _try(decoder: nn.Module, codes: np.ndarray, start: list[float], *, draws: int) -> None:
+    """Refuse a decoder that gives no pictures for these codes, at the start, or for draws from N(0, I)."""
+    first = next(decoder.parameters())
+    drawn = np.random.default_rng(0).standard_normal((draws, len(start)))
+    few = codes[np.linspace(0, len(codes) - 1, min(len(codes), TRIED)).astype(int)]
+    for of, z in (("for the codes", few), ("at the start", [start]), ("for draws from N(0, I)", drawn)):
+        if len(z):
+            with torch.no_grad():
+                images = decoder(torch.tensor(z, dtype=first.dtype, device=first.device))
+            refuse_what_is_no_picture(images, of, seen=z is few)
 
 
 def _names(names: Sequence[str] | None, latents: int) -> list[str]:
     if names is None:
-        return [f"z{str(i + 1).translate(str.maketrans('0123456789', '₀₁₂₃₄₅₆₇₈₉'))}" for i in range(latents)]
+        return [f"z{subscript(i + 1)}" for i in range(latents)]
     if len(names) != latents:
         raise ValueError(f"names must hold {latents} words, one a coordinate; got {len(names)}")
     return [str(name) for name in names]
 
 
-def _thinned(codes: np.ndarray, labels) -> tuple[bytes, bytes, list[str]]:
+def _thinned(codes: np.ndarray, labels, ranges: list[list[float]]) -> tuple[bytes, bytes, list[str]]:
     """Codes as float16 bytes, labels as one byte each, and the words the labels stand for."""
     chosen = np.linspace(
         0, len(codes) - 1, min(len(codes), MOST_CODES, MOST_NUMBERS // codes.shape[1])
     ).astype(int)
-    points = codes[chosen].clip(-65504, 65504).astype("<f2").tobytes()
+    low, high = np.array(ranges).T
+    places = (2 * codes[chosen] - (low + high)) / (high - low)  # so that float16 serves at any scale
+    points = places.clip(-65504, 65504).astype("<f2").tobytes()
     if labels is None:
         return points, b"", []
     labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)

@@ -1,6 +1,7 @@
 // A plane of two latent coordinates: axes, the codes of a data set, and a point to drag.
 import { halves } from "./decoder.js";
-import { asView, draggable, html, placeIn, short, svg, written } from "./ui.js";
+import { axisLabels, onStep, written } from "./scale.js";
+import { asView, draggable, html, onArrows, placeIn, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof latentsOf>} Latents */
@@ -12,25 +13,20 @@ const CLASSES = 10; // colors there are
 const NEAR = 9; // pixels from a code at which its label is shown
 const ARROWS = "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4";
 
-/** @type {Record<string, [number, number]>} */
-const ARROW_KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
-
 /** The latent coordinates of a model: read together, and written within range, on the sliders' steps.
  * @param {Model} model */
 export function latentsOf(model) {
   const names = /** @type {string[]} */ (model.get("names"));
-  const traits = names.map((_, i) => `z${i}`), ranges = model.get("ranges"), steps = model.get("steps");
-  const onStep = (/** @type {number} */ value, /** @type {number} */ i) => {
-    const [low, high] = ranges[i], inside = Math.min(high, Math.max(low, value));
-    return Number((low + Math.round((inside - low) / steps[i]) * steps[i]).toFixed(7));
-  };
+  const traits = names.map((_, i) => `z${i}`);
+  const ranges = model.get("ranges");
+  const steps = model.get("steps");
   return {
     traits,
     axis: (/** @type {number} */ i) => ({ i, name: names[i], low: ranges[i][0], high: ranges[i][1], step: steps[i] }),
-    read: () => Float32Array.from(traits, (trait) => model.get(trait)),
+    read: () => traits.map((trait) => /** @type {number} */ (model.get(trait))),
     /** @param {Record<number, number>} values by coordinate */
     write(values) {
-      for (const [i, value] of Object.entries(values)) model.set(traits[Number(i)], onStep(value, Number(i)));
+      for (const [i, value] of Object.entries(values)) model.set(traits[Number(i)], onStep(value, ranges[i], steps[i]));
       model.save_changes();
     },
   };
@@ -39,9 +35,10 @@ export function latentsOf(model) {
 /** The plane as an element; call `layOut` when its coordinates change and `update` when the point moves.
  * @param {Model} model @param {Latents} latents */
 export function makePlane(model, latents) {
-  const codes = codesOf(model), { root, axes, paper, back, cross, handle, tip } = planeElements();
+  const codes = codesOf(model);
+  const { root, axes, paper, back, cross, handle, tip } = planeElements();
   const pair = () => [latents.axis(model.get("across")), latents.axis(model.get("up"))];
-  const tell = (/** @type {number} */ x, /** @type {number} */ y) => {
+  const name = (/** @type {number} */ x, /** @type {number} */ y) => {
     tip.textContent = codes.near(x, y);
     tip.setAttribute("transform", `translate(${x} ${y < 40 ? y + 34 : y - 22})`);
   };
@@ -56,21 +53,22 @@ export function makePlane(model, latents) {
   }
 
   function update() {
-    const [x, y] = pair(), z = latents.read(), px = along(x, z[x.i]), py = SIDE - along(y, z[y.i]);
+    const [x, y] = pair();
+    const z = latents.read();
+    const px = along(x, z[x.i]);
+    const py = SIDE - along(y, z[y.i]);
     handle.setAttribute("transform", `translate(${px} ${py})`);
     cross.setAttribute("d", `M${px} 0V${SIDE}M0 ${py}H${SIDE}`);
-    tell(px, py);
+    name(px, py);
     const near = tip.textContent && `, near a ${tip.textContent}`;
-    root.setAttribute("aria-valuemin", String(x.low));
-    root.setAttribute("aria-valuemax", String(x.high));
-    root.setAttribute("aria-valuenow", written(z[x.i], x.step).replace("−", "-"));
-    root.setAttribute("aria-valuetext", `${x.name} ${written(z[x.i], x.step)}, ${y.name} ${written(z[y.i], y.step)}${near}`);
+    const text = `${x.name} ${written(z[x.i], x.step)}, ${y.name} ${written(z[y.i], y.step)}${near}`;
+    tell(root, z[x.i], [x.low, x.high], text);
   }
 
   root.addEventListener("pointerleave", update);
   root.addEventListener("pointermove", (event) => {
     const [x, y] = placeIn(paper, event);
-    if (codes.near(x * SIDE, y * SIDE)) tell(x * SIDE, y * SIDE);
+    if (codes.near(x * SIDE, y * SIDE)) name(x * SIDE, y * SIDE);
     else update();
   });
   steer(root, paper, latents, pair);
@@ -85,18 +83,19 @@ function steer(root, paper, latents, pair) {
     root.classList.add("touched");
     latents.write({ [x.i]: x.low + across * (x.high - x.low), [y.i]: y.high - down * (y.high - y.low) });
   });
-  root.addEventListener("keydown", (event) => {
-    const by = ARROW_KEYS[event.key], far = event.shiftKey ? 5 : 1, [x, y] = pair(), z = latents.read();
-    if (!by) return;
-    event.preventDefault();
+  onArrows(root, (right, above) => {
+    const [x, y] = pair();
+    const z = latents.read();
     root.classList.add("touched");
-    latents.write({ [x.i]: z[x.i] + by[0] * far * x.step, [y.i]: z[y.i] + by[1] * far * y.step });
+    latents.write({ [x.i]: z[x.i] + right * x.step, [y.i]: z[y.i] + above * y.step });
   });
 }
 
 /** The parts of the plane, nothing in them yet. */
 function planeElements() {
-  const axes = svg("g", { "aria-hidden": true }), back = svg("g"), cross = svg("path", { class: "cross" });
+  const axes = svg("g", { "aria-hidden": true });
+  const back = svg("g");
+  const cross = svg("path", { class: "cross" });
   const paper = svg("rect", { class: "paper", width: SIDE, height: SIDE });
   const clipped = svg("svg", { class: "clipped", "aria-hidden": true, width: SIDE, height: SIDE }, back, cross);
   const arrows = svg("path", { class: "arrows", d: ARROWS });
@@ -116,9 +115,14 @@ function along({ low, high }, value) {
 /** The codes of a data set, seen along two coordinates: one path a label.
  * @param {Model} model */
 function codesOf(model) {
-  const latents = model.get("names").length, bytes = asView(model.get("codes")), labels = asView(model.get("labels"));
-  const numbers = halves(bytes, 0, bytes.byteLength / 2), count = numbers.length / latents;
-  const names = /** @type {string[]} */ (model.get("label_names")), x = new Float32Array(count), y = new Float32Array(count);
+  const latents = model.get("names").length;
+  const bytes = asView(model.get("codes"));
+  const labels = asView(model.get("labels"));
+  const places = halves(bytes, 0, bytes.byteLength / 2);
+  const count = places.length / latents;
+  const names = /** @type {string[]} */ (model.get("label_names"));
+  const x = new Float32Array(count);
+  const y = new Float32Array(count);
   const kind = (/** @type {number} */ n) => (names.length ? labels.getUint8(n) : 0);
   const colors = names.length ? names.map((_, k) => `class-${k % CLASSES}`) : ["class-none"];
   const paths = colors.map((color) => svg("path", { class: `codes ${color}` }));
@@ -127,15 +131,16 @@ function codesOf(model) {
   function project(across, up) {
     const lines = paths.map(() => "");
     for (let n = 0; n < count; n++) {
-      x[n] = along(across, numbers[n * latents + across.i]);
-      y[n] = SIDE - along(up, numbers[n * latents + up.i]);
+      x[n] = (SIDE / 2) * (1 + places[n * latents + across.i]);
+      y[n] = (SIDE / 2) * (1 - places[n * latents + up.i]);
       lines[kind(n)] += `M${x[n].toFixed(1)} ${y[n].toFixed(1)}h0`;
     }
-    paths.forEach((path, k) => path.setAttribute("d", lines[k]));
+    for (const [k, path] of paths.entries()) path.setAttribute("d", lines[k]);
   }
   /** The label of the nearest code, or "" where none is near. @param {number} px @param {number} py */
   function near(px, py) {
-    let best = -1, least = NEAR ** 2;
+    let best = -1;
+    let least = NEAR ** 2;
     for (let n = 0; n < count; n++) {
       const distance = (x[n] - px) ** 2 + (y[n] - py) ** 2;
       if (distance < least) [least, best] = [distance, n];
@@ -148,11 +153,21 @@ function codesOf(model) {
 /** The labels beside their colors; pointing at one, or pressing it, leaves only its codes.
  * @param {string[]} names @param {string[]} colors @param {SVGElement[]} paths */
 function legend(names, colors, paths) {
-  const only = (/** @type {number} */ chosen) =>
-    paths.forEach((path, k) => path.classList.toggle("faint", chosen >= 0 && chosen !== k));
+  const only = (/** @type {number} */ chosen) => {
+    for (const [k, path] of paths.entries()) path.classList.toggle("faint", chosen >= 0 && chosen !== k);
+  };
   const keys = names.map((name, k) => {
-    const events = { pointerenter: () => only(k), focus: () => only(k), pointerleave: () => only(-1), blur: () => only(-1) };
-    return html("button", { class: `key ${colors[k]}`, type: "button", "aria-label": `show only ${name}`, ...events }, name);
+    const events = {
+      pointerenter: () => only(k),
+      focus: () => only(k),
+      pointerleave: () => only(-1),
+      blur: () => only(-1),
+    };
+    return html(
+      "button",
+      { class: `key ${colors[k]}`, type: "button", "aria-label": `show only ${name}`, ...events },
+      name,
+    );
   });
   return html("div", { class: "legend" }, ...keys);
 }
@@ -166,17 +181,20 @@ function zeroLines(x, y) {
  * @param {Axis} x @param {Axis} y */
 function priorCircles(x, y) {
   const center = { class: "prior", cx: along(x, 0), cy: SIDE - along(y, 0) };
-  const circles = [1, 2, 3].map((r) => svg("ellipse", { ...center, rx: along(x, r) - center.cx, ry: along(y, r) - along(y, 0) }));
+  const circles = [1, 2, 3].map((r) =>
+    svg("ellipse", { ...center, rx: along(x, r) - center.cx, ry: along(y, r) - along(y, 0) }),
+  );
   return [...circles, svg("text", { class: "of-prior", x: 6, y: SIDE - 7 }, "prior: 1, 2, 3 σ")];
 }
 
 /** Both axes' names, ends and zeros. @param {Axis} x @param {Axis} y */
 function ticks(x, y) {
   const at = (/** @type {Axis} */ { low, high }) => (low < 0 && high > 0 ? [low, 0, high] : [low, high]);
+  const [ofX, ofY] = [x, y].map(({ low, high }) => axisLabels([low, high]));
   return [
-    ...at(x).map((v) => svg("text", { x: along(x, v), y: SIDE + 17, "text-anchor": "middle" }, short(v))),
-    ...at(y).map((v) => svg("text", { x: -8, y: SIDE - along(y, v) + 4, "text-anchor": "end" }, short(v))),
-    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, `${x.name} →`),
-    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${y.name}`),
+    ...at(x).map((v) => svg("text", { x: along(x, v), y: SIDE + 17, "text-anchor": "middle" }, ofX.at(v))),
+    ...at(y).map((v) => svg("text", { x: -8, y: SIDE - along(y, v) + 4, "text-anchor": "end" }, ofY.at(v))),
+    svg("text", { class: "name", x: SIDE, y: SIDE + 33, "text-anchor": "end" }, `${ofX.name(x.name)} →`),
+    svg("text", { class: "name", x: 0, y: -8 }, `↑ ${ofY.name(y.name)}`),
   ];
 }

@@ -1,12 +1,12 @@
 """A draw z = μ + σε to move, and two clouds of estimates of the gradient of E[f(z)]."""
 
 import anywidget
-import ipywidgets
 import torch
 import traitlets
 
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.panel import Panel
+from vae_lab.widgets.scale import on_step, slider
 
 OBJECTIVES = ("bowl", "waves", "step")
 MEANS, SCALES, STEP = (-3.0, 3.0), (0.1, 2.0), 0.01
@@ -25,7 +25,7 @@ class TwoGradients(anywidget.AnyWidget):
     taken relative to its mean over the other draws. See `two_gradients`, which fills them.
     """
 
-    _esm = script("ui.js", "gradients.js", "two_gradients.js")
+    _esm = script("ui.js", "scale.js", "gradients.js", "two_gradients.js")
     _css = style("base.css", "two_gradients.css")
     mu = traitlets.Float().tag(sync=True)
     sigma = traitlets.Float().tag(sync=True)
@@ -35,6 +35,7 @@ class TwoGradients(anywidget.AnyWidget):
     baseline = traitlets.Bool(False).tag(sync=True)
     means = traitlets.List(list(MEANS)).tag(sync=True)
     scales = traitlets.List(list(SCALES)).tag(sync=True)
+    step = traitlets.Float(STEP).tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
     hint = traitlets.Unicode(HINT).tag(sync=True)
 
@@ -63,19 +64,8 @@ def two_gradients(
     if not 2 <= draws <= MOST_DRAWS:
         raise ValueError(f"expected 2 to {MOST_DRAWS} draws, got {draws}")
     noise = torch.randn(draws, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    start = {"mu": round(float(mu), 2), "sigma": round(float(sigma), 2), "objective": objective}
+    start = {"mu": on_step(mu, MEANS, STEP), "sigma": on_step(sigma, SCALES, STEP), "objective": objective}
     start |= {"which": int((noise + 1.5).abs().argmin()), "baseline": False}
     view = TwoGradients(noise=[round(e, 4) for e in noise.tolist()], start=start, **start)
-    sliders = {"mu": _slider(view.mu, MEANS, "μ"), "sigma": _slider(view.sigma, SCALES, "σ")}
+    sliders = {"mu": slider(view.mu, MEANS, STEP, "μ"), "sigma": slider(view.sigma, SCALES, STEP, "σ")}
     return Panel(view, sliders)
-
-
-def _slider(value: float, limits: tuple[float, float], name: str) -> ipywidgets.FloatSlider:
-    return ipywidgets.FloatSlider(
-        value=value,
-        min=limits[0],
-        max=limits[1],
-        step=STEP,
-        description=name,
-        layout=ipywidgets.Layout(width="auto"),
-    )

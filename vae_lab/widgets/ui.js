@@ -1,4 +1,4 @@
-// What the widgets share: making elements, writing numbers, following pointers, drawing at most once a frame.
+// What the widgets share: making elements, following pointers and keys, drawing at most once a frame.
 
 /** @typedef {{get(name: string): any, set(name: string, value: any): void, save_changes(): void,
  *   on(event: string, call: () => void): void, off(event: string, call: () => void): void}} Model */
@@ -31,7 +31,9 @@ function dress(element, properties, children) {
 export function pixelCanvas(width, height, room) {
   const scale = Math.max(1, Math.floor(room / Math.max(width, height)));
   const style = `width: ${width * scale}px; image-rendering: ${scale > 2 ? "pixelated" : "auto"}`;
-  const canvas = /** @type {HTMLCanvasElement} */ (html("canvas", { class: "image", role: "img", width, height, style }));
+  const canvas = /** @type {HTMLCanvasElement} */ (
+    html("canvas", { class: "image", role: "img", width, height, style })
+  );
   return { canvas, context: /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")) };
 }
 
@@ -41,34 +43,27 @@ export function asView(bytes) {
   return bytes instanceof DataView ? bytes : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** A number with as many decimals as a slider's step needs, and a true minus sign.
- * @param {number} value @param {number} step */
-export function written(value, step) {
-  const text = value.toFixed(Math.max(0, Math.ceil(-Math.log10(step) - 1e-9)));
-  return Number(text) < 0 ? text.replace("-", "−") : text.replace("-", "");
-}
-
-/** A number to three digits. @param {number} value */
-export function short(value) {
-  return String(Number(value.toPrecision(3))).replace("-", "−");
-}
-
 /** `ask` for `draw` in the next frame, however often; `stop` takes that back.
  * @param {() => void} draw */
-export function oncePerFrame(draw) {
+function oncePerFrame(draw) {
   let frame = 0;
   const run = () => {
     frame = 0;
     draw();
   };
-  return { ask: () => void (frame ||= requestAnimationFrame(run)), stop: () => cancelAnimationFrame(frame) };
+  const ask = () => {
+    frame ||= requestAnimationFrame(run);
+  };
+  return { ask, stop: () => cancelAnimationFrame(frame) };
 }
 
 /** Call `listener` whenever one of these traits changes; returns what ends that.
  * @param {Model} model @param {string[]} traits @param {() => void} listener */
-export function watch(model, traits, listener) {
+function watch(model, traits, listener) {
   for (const name of traits) model.on(`change:${name}`, listener);
-  return () => traits.forEach((name) => model.off(`change:${name}`, listener));
+  return () => {
+    for (const name of traits) model.off(`change:${name}`, listener);
+  };
 }
 
 /** Put a widget's `root` on the page, drawn, and draw it anew in the frame after one of its traits changes; it
@@ -80,7 +75,8 @@ export function mount(model, el, root, traits, draw) {
     draw();
     root.dataset.ms = (performance.now() - began).toFixed(2);
   };
-  const { ask, stop } = oncePerFrame(timed), end = watch(model, traits, ask);
+  const { ask, stop } = oncePerFrame(timed);
+  const end = watch(model, traits, ask);
   timed();
   el.append(root);
   return () => {
@@ -108,4 +104,36 @@ export function draggable(pad, box, move) {
 export function placeIn(box, event) {
   const { left, top, width, height } = box.getBoundingClientRect();
   return [(event.clientX - left) / width, (event.clientY - top) / height];
+}
+
+/** @type {Record<string, [number, number]>} */
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+
+/** Let the arrow keys move what has the focus: by a step to the right or up, or back; with Shift, by five.
+ * @param {SVGElement} handle @param {(right: number, up: number) => void} move in steps */
+export function onArrows(handle, move) {
+  handle.addEventListener("keydown", (event) => {
+    const by = KEYS[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const steps = event.shiftKey ? 5 : 1;
+    move(by[0] * steps, by[1] * steps);
+  });
+}
+
+/** What a handle tells those who do not see it.
+ * @param {Element} handle @param {number} now @param {[number, number]} limits @param {string} text */
+export function tell(handle, now, [low, high], text) {
+  const told = {
+    "aria-valuemin": low,
+    "aria-valuemax": high,
+    "aria-valuenow": Number(now.toPrecision(6)),
+    "aria-valuetext": text,
+  };
+  for (const [name, value] of Object.entries(told)) handle.setAttribute(name, String(value));
+}
+
+/** A button. @param {string} text @param {() => void} click */
+export function button(text, click) {
+  return html("button", { type: "button", click }, text);
 }

@@ -1,7 +1,7 @@
 """Run the book's notebooks, as many at a time as there are cores.
 
-python site/execute.py cache      fill jupyter-book's cache, so that its build finds every notebook executed
-python site/execute.py in-place   execute the committed notebooks and strip what differs from run to run
+python site/tools/execute.py cache      fill jupyter-book's cache, so that its build runs no notebook
+python site/tools/execute.py in-place   run the committed notebooks, and strip what differs from run to run
 """
 
 import hashlib
@@ -25,6 +25,7 @@ PAGES = sorted(
     path for path in Path("book").glob("[!.]*.md") if is_myst_markdown_notebook(path.read_text("utf8"))
 )
 CACHE = Path("_build/.jupyter_cache")
+DEPENDED_ON = ("vae_lab", "benchmarks", "book/results")
 TIMEOUT = 300  # seconds a cell
 
 
@@ -79,19 +80,21 @@ def fill_cache() -> bool:
 
 def fingerprint() -> str:
     """What results depend on beside a notebook's own cells: package, records, environment, settings."""
-    files = [
-        path
-        for folder in ("vae_lab", "benchmarks", "book/results")
-        for path in sorted(Path(folder).rglob("*"))
-        if path.suffix in {".py", ".js", ".css", ".json", ".png"}
-    ]
+    files = [path for folder in DEPENDED_ON for path in sorted(Path(folder).rglob("*")) if counts(path)]
     settings = [
         f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("VAE_LAB_") and k != "VAE_LAB_DATA"
     ]
     digest = hashlib.sha256("\n".join(settings).encode())
     for path in [Path("requirements.txt"), *files]:
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        digest.update(f"\n{path.as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def counts(path: Path) -> bool:
+    """Whether this is a file that a notebook may read: not hidden, compiled, or where a run resumes."""
+    passing = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+    return path.is_file() and not passing and not path.match("checkpoint*.safetensors*")
 
 
 def execute_in_place() -> bool:

@@ -14,7 +14,7 @@ window.MathJax = {
       delete MathJax.config.options.menuOptions; // set by assistive-mml for the menu, which we leave out
       MathJax.Hub = MathJax.config.Hub; // by which ipywidgets asks for a label's (widgets.js)
       MathJax.startup.defaultReady();
-      MathJax.startup.document.inputJax[0].postFilters.add(({ data }) => {
+      MathJax.startup.document.inputJax[0].postFilters.add((/** @type {{data: {root: MathNode}}} */ { data }) => {
         paint(data.root);
         keepTogether(data.root);
       });
@@ -31,7 +31,8 @@ window.MathJax = {
 };
 
 // A long chapter's equations keep the page busy for a second: the widgets come first.
-const startup = new URL("startup.js", document.currentScript.src).href;
+const script = /** @type {HTMLScriptElement} */ (document.currentScript);
+const startup = new URL("startup.js", script.src).href;
 document.addEventListener("DOMContentLoaded", async () => {
   await window.widgetsShown;
   document.head.append(Object.assign(document.createElement("script"), { src: startup }));

@@ -19,7 +19,8 @@ const spoken = (View) =>
   class extends View {
     render() {
       super.render();
-      const handle = this.el.querySelector(".noUi-handle"), told = "aria-valuetext";
+      const handle = this.el.querySelector(".noUi-handle");
+      const told = "aria-valuetext";
       this.label.id = `label-${this.cid}`;
       handle.setAttribute("aria-labelledby", this.label.id);
       if (this.readout.contentEditable === "true") {
@@ -39,14 +40,21 @@ const spoken = (View) =>
   };
 
 class PageManager extends ManagerBase {
+  /** @param {string} name @param {string} module */
   async loadClass(name, module) {
-    const classes = { "@jupyter-widgets/base": base, "@jupyter-widgets/controls": controls, anywidget: await anywidget }[module];
+    /** @type {Record<string, any>} */
+    const modules = {
+      "@jupyter-widgets/base": base,
+      "@jupyter-widgets/controls": controls,
+      anywidget: await anywidget,
+    };
+    const classes = modules[module];
     if (!classes?.[name]) throw new Error(`This page has no widget ${module}.${name}`);
     return name.endsWith("SliderView") ? spoken(classes[name]) : classes[name];
   }
   // There is no kernel: a widget may talk to it, and nobody listens.
   async _create_comm() {
-    return { on_close() {}, on_msg() {}, send() {}, close() {} };
+    return /** @type {any} */ ({ on_close() {}, on_msg() {}, send() {}, close() {} });
   }
   async _get_comm_info() {
     return {};
@@ -69,7 +77,7 @@ const drawn = (place) =>
   });
 
 async function show() {
-  if (window.MathJax) window.MathJax.Hub ??= { Queue: ([, , label]) => typeset(label) };
+  if (window.MathJax) window.MathJax.Hub ??= { Queue: (/** @type {any[]} */ [, , label]) => typeset(label) };
   const all = [];
   for (const state of document.querySelectorAll(STATE)) {
     const manager = new PageManager();

@@ -13,10 +13,12 @@ from docutils import nodes
 from sphinx.errors import ConfigError
 from sphinx.util.osutil import relative_uri
 
+from vae_lab.colors import COLORS
+
 
 def describe(app, pagename, templatename, context, doctree):
-    """Tell a page's template the site's address, and what the page is about in a sentence or two."""
-    context["site"] = app.config.html_baseurl
+    """Tell a page's template the site's address, its colors, and in a sentence or two what it is about."""
+    context["site"], context["colors"] = app.config.html_baseurl, COLORS
     context.setdefault("description", first_words(doctree) if doctree else "")
 
 

@@ -1,26 +1,32 @@
 // Builds dist/, everything the book's pages load that is not Sphinx's own: nothing comes from another host.
+
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 
 const dist = "dist";
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 
 // What base-manager imports and no notebook of ours can need: ipywidgets 7, and a sanitizer for descriptions in HTML.
+/** @type {import("esbuild").Plugin} */
 const unneeded = {
   name: "unneeded",
   setup(b) {
-    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({ path, namespace: "empty" }));
+    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({
+      path,
+      namespace: "empty",
+    }));
     b.onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {}" }));
   },
 };
 
+/** @type {import("esbuild").BuildOptions} */
 const shared = { bundle: true, minify: true, legalComments: "none", logLevel: "warning", target: "es2022" };
 
 // The style sheet, and beside it the fonts that it names.
 await build({
   ...shared,
-  entryPoints: ["theme/book.css"],
+  entryPoints: ["browser/theme/book.css"],
   outdir: dist,
   assetNames: "fonts/[name]",
   loader: { ".woff2": "file", ".svg": "dataurl", ".png": "dataurl" },
@@ -29,7 +35,7 @@ await build({
 // The widget manager: one classic script, loaded only by pages with widgets.
 await build({
   ...shared,
-  entryPoints: ["widgets.js"],
+  entryPoints: ["browser/widgets.js"],
   outdir: dist,
   format: "iife",
   define: {
@@ -43,20 +49,31 @@ await build({
 });
 
 // MathJax: our configuration, which calls its loader, the components it names, one font.
-await build({ ...shared, entryPoints: ["mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
-const component = (name) => `node_modules/mathjax/${name}`;
-for (const name of ["startup.js", "core.js", "input/tex.js", "input/tex/extensions", "output/chtml.js", "a11y/assistive-mml.js"])
+await build({ ...shared, entryPoints: ["browser/mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
+const component = (/** @type {string} */ name) => `node_modules/mathjax/${name}`;
+for (const name of [
+  "startup.js",
+  "core.js",
+  "input/tex.js",
+  "input/tex/extensions",
+  "output/chtml.js",
+  "a11y/assistive-mml.js",
+])
   cpSync(component(name), `${dist}/mathjax/${name}`, { recursive: true });
 const font = "node_modules/@mathjax/mathjax-stix2-font";
-for (const name of ["chtml.js", "chtml"]) cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });
+for (const name of ["chtml.js", "chtml"])
+  cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });
 
 // The licenses of what the pages load ask to travel with it; tools for development stay here.
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
+/** @type {string[]} */
 const licenses = [];
 for (const folder of Object.keys(packages).filter((name) => name && !packages[name].dev)) {
-  for (const entry of readdirSync(folder, { recursive: true })) {
+  for (const entry of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (/(^|\/)licen[cs]e(\.\w+)?$/i.test(entry) && !entry.includes("node_modules/"))
-      licenses.push(`== ${folder.slice("node_modules/".length)}/${entry}\n\n${readFileSync(`${folder}/${entry}`, "utf8").trim()}\n`);
+      licenses.push(
+        `== ${folder.slice("node_modules/".length)}/${entry}\n\n${readFileSync(`${folder}/${entry}`, "utf8").trim()}\n`,
+      );
   }
 }
 writeFileSync(`${dist}/third-party-licenses.txt`, licenses.sort().join("\n\n"));

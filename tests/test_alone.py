@@ -17,9 +17,11 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import get_kernel_spec
 from nbclient import NotebookClient
-from test_site import by_keyboard, by_pointer, differs, picture
+from sliders import by_keyboard, by_pointer, differs, picture
 
-from browser import launch
+from chromium import launch
+
+pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("[!.]*.ipynb"))

@@ -1,6 +1,6 @@
 """A headless Chromium for the tests and the README's picture.
 
-python site/browser.py      make sure that there is one: the system's, else apt's, else Playwright's own
+python site/tools/chromium.py      make sure that there is one: the system's, apt's or Playwright's own
 """
 
 import os
@@ -29,6 +29,12 @@ def find() -> str | None:
         if subprocess.run([path, "--version"], capture_output=True).returncode == 0:
             return path
     return None
+
+
+def is_here() -> bool:
+    """Whether there is one to launch."""
+    with sync_playwright() as playwright:
+        return bool(find()) or Path(playwright.chromium.executable_path).exists()
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """Take two pictures of the first page of the built book: for the README, and for links that are shared.
 
-python site/screenshot.py SCREENSHOT.png CARD.png
+python site/tools/screenshot.py SCREENSHOT.png CARD.png
 """
 
 import sys
 from pathlib import Path
 
-from browser import launch
+from chromium import launch
 
 INDEX = Path("_build/html/book/index.html").resolve()
 CARD = """() => {

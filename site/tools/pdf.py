@@ -1,18 +1,18 @@
 """Print the built book: one PDF with a title page, contents, bookmarks, and links that lead to its own pages.
 
-python site/pdf.py BOOK.pdf [PAGE ...]      all pages in the order of _toc.yml, or those named, such as 08-vae
+python site/tools/pdf.py BOOK.pdf [PAGE ...]      every page in the order of _toc.yml, or those named: 08-vae
 """
 
 import json
-import re
 import sys
 from html import escape
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import yaml
+from selectolax.lexbor import LexborHTMLParser
 
-from browser import launch
+from chromium import launch
 
 HTML = Path("_build/html").resolve()
 WAIT = 60_000  # milliseconds for a page to be whole
@@ -51,8 +51,9 @@ def read(browser, name: str, pages: list[str], site: str) -> tuple[str, str, lis
 
 def whole(parts, texts: dict[str, tuple[str, str, list[str]]], config: dict) -> str:
     """The book as one page of HTML."""
-    first = (HTML / "book" / f"{next(iter(texts))}.html").read_text("utf8")
-    sheets = re.findall(r'<link[^>]*href="\.\./(_static/[^"?]*\.css)[^"]*"', first)
+    first = HTML / "book" / f"{next(iter(texts))}.html"
+    links = LexborHTMLParser(first.read_text("utf8")).css('link[rel="stylesheet"]')
+    sheets = [(first.parent / link.attrs["href"].partition("?")[0]).resolve() for link in links]
     rules = list(dict.fromkeys(style for _, _, styles in texts.values() for style in styles))
     contents, chapters = [], []
     for caption, names in parts:
@@ -69,7 +70,7 @@ def whole(parts, texts: dict[str, tuple[str, str, list[str]]], config: dict) -> 
         author=escape(config["author"]),
         license=escape(config["html"]["extra_footer"]),
         site=config["html"]["baseurl"],
-        styles="\n".join(f'<link rel="stylesheet" href="{(HTML / sheet).as_uri()}">' for sheet in sheets),
+        styles="\n".join(f'<link rel="stylesheet" href="{sheet.as_uri()}">' for sheet in sheets),
         rules="\n".join(rules),
         contents="\n".join(contents),
         chapters="\n".join(chapters),

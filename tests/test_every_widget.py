@@ -1,0 +1,190 @@
+"""What every widget does, whichever it is. A new one is found by itself, and wants a line in EXAMPLES."""
+
+import importlib
+import json
+import pkgutil
+import re
+
+import anywidget
+import numpy as np
+import pytest
+import torch
+from ipywidgets.embed import dependency_state
+from showing import FILES, SETTLE, state_of
+from tiny import SHAPE, gray
+from torch import nn
+
+from vae_lab import em, widgets
+from vae_lab.multirate import MultiRateVAE
+from vae_lab.nets import mlp_decoder, mlp_encoder
+from vae_lab.widgets.panel import Panel
+
+EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader moves first, and where to
+    "Bound": (
+        lambda: widgets.bound(lambda z: -z.square().sum(-1) / 2, presets={"one": (0, 0, 1, 1, 0)}),
+        ("m0", 1.5),
+    ),
+    "EMStepper": (
+        lambda: widgets.em_stepper(
+            torch.randn(60, 2, generator=torch.Generator().manual_seed(0)),
+            em.start(torch.eye(2), torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), variance=1.0),
+        ),
+        ("parameters", [-0.7, 0.5, 0.5, 1.0, 0.0, 1.0, -0.7, 1.0, 0.0, 1.0, 0.0, 1.0]),
+    ),
+    "Flipbook": (
+        lambda: widgets.flipbook(np.eye(4)[:, None] * np.ones((4, 3, 1)), curve=([1, 2, 3, 4], [4, 2, 1, 0])),
+        ("frame", 2),
+    ),
+    "KLExplorer": (
+        lambda: widgets.kl_explorer(
+            MultiRateVAE(mlp_encoder(SHAPE, 6), mlp_decoder(3, SHAPE), 3), gray(40), separate=[(1, 0.3, 11)]
+        ),
+        ("beta", 5.0),
+    ),
+    "LatentExplorer": (
+        lambda: widgets.latent_explorer(
+            nn.Sequential(mlp_decoder(3, (1, 4, 4)), nn.Sigmoid()),
+            codes=torch.randn(20, 3, generator=torch.Generator().manual_seed(0)),
+            labels=torch.arange(20) % 10,
+        ),
+        ("z0", 1.0),
+    ),
+    "TwoGradients": (lambda: widgets.two_gradients("bowl"), ("mu", 1.0)),
+}
+
+
+def classes() -> list[type]:
+    """The widgets of the package, from all of its modules."""
+    modules = [
+        importlib.import_module(f"vae_lab.widgets.{m.name}") for m in pkgutil.iter_modules(widgets.__path__)
+    ]
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    return sorted(
+        (c for c in found if issubclass(c, anywidget.AnyWidget) and c.__module__.startswith("vae_lab")),
+        key=str,
+    )
+
+
+each_widget = pytest.mark.parametrize("widget", classes(), ids=lambda widget: widget.__name__)
+
+
+def made(widget: type):
+    """The example of a class, as it is shown: alone, or with its sliders."""
+    torch.manual_seed(0)
+    shown = EXAMPLES[widget.__name__][0]()
+    assert isinstance(view_of(shown), widget)
+    return shown
+
+
+def view_of(shown):
+    return shown.view if isinstance(shown, Panel) else shown
+
+
+def test_every_widget_has_an_example_and_is_offered():
+    assert (
+        {widget.__name__ for widget in classes()} == EXAMPLES.keys() == set(widgets.__all__) & EXAMPLES.keys()
+    )
+    files = {path.name for path in FILES.glob("*.js")}
+    for widget in classes():
+        stem = widget.__module__.rpartition(".")[2]
+        assert f"{stem}.js" in files and (FILES / f"{stem}.css").exists(), f"{stem} wants its three files"
+
+
+@each_widget
+def test_the_bundle_is_one_module(widget):
+    esm = str(widget._esm)
+    assert not re.search(r"^import\b", esm, re.MULTILINE) and esm.count("export default") == 1
+    assert "https://" not in esm and "http://" not in esm.replace("http://www.w3.org/2000/svg", "")
+    names = re.findall(r"^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w+)", esm, re.MULTILINE)
+    assert len(names) == len(set(names)), "two files of the bundle use a name twice"
+    assert not re.search(r"^\s*/[/*]", esm, re.MULTILINE), "comments travel with every page"
+    assert not re.search(r"\bid=|\bid:\s*[\"'`]", esm), "an id would be there twice with two views"
+
+
+@each_widget
+def test_the_style_stays_with_the_widget(widget):
+    css = re.sub(r"/\*.*?\*/", "", str(widget._css), flags=re.DOTALL)
+    for selector in re.findall(r"([^{}]+)\{", css):
+        assert selector.strip().startswith("@") or all(
+            ".vae-" in s for s in re.split(r",(?![^(]*\))", selector)
+        )
+
+
+@each_widget
+def test_a_page_is_given_what_it_needs(widget):
+    """As JSON, with no NaN in it, from which alone the page rebuilds it."""
+    shown = made(widget)
+    view = view_of(shown)
+    json.dumps(state_of(view)[0], allow_nan=False)
+    models = dependency_state([shown], drop_defaults=False).values()
+    modules = {model["model_module"] for model in models}
+    assert modules <= {"anywidget", "@jupyter-widgets/base", "@jupyter-widgets/controls"}
+    assert sum("_esm" in model["state"] for model in models) == 1
+    assert repr(shown) == repr(view) == repr(made(widget)) and len(repr(view)) < 60
+    assert view.hint and "\n" not in view.hint
+
+
+@each_widget
+def test_sliders_start_where_the_view_does(widget):
+    shown = made(widget)
+    for slider in shown.sliders if isinstance(shown, Panel) else ():
+        value = slider.index if hasattr(slider, "index") else slider.value
+        assert value in [getattr(shown.view, name) for name in shown.view.trait_names() if name != "comm"]
+
+
+def move(page, widget):
+    name, value = EXAMPLES[widget.__name__][1]
+    page.evaluate("([name, value]) => { model.set(name, value); model.save_changes(); }", [name, value])
+    page.evaluate(SETTLE)
+
+
+LOOK = "all => all.map((e) => e.toDataURL?.() ?? e.outerHTML).join()"
+
+
+@each_widget
+def test_moving_redraws_every_view_and_putting_it_back_restores_it(show, widget):
+    page = show(view_of(made(widget)), views=2)
+    page.wait_for_timeout(100)  # a sheet of pictures is decoded
+    look = lambda: page.locator(".vae-widget :is(canvas, svg)").evaluate_all(LOOK)  # noqa: E731
+    before = look()
+    move(page, widget)
+    after = look()
+    assert after != before
+    page.get_by_role("button", name="Put it back").nth(1).click()
+    page.evaluate(SETTLE)
+    assert look() == before
+    for root in page.locator(".vae-widget").all():
+        assert float(root.get_attribute("data-ms")) >= 0
+
+
+@each_widget
+def test_handles_have_names_and_say_where_they_are(show, widget):
+    page = show(view_of(made(widget)))
+    for handle in page.locator("[role=slider]").all():
+        assert handle.get_attribute("tabindex") == "0" and handle.get_attribute("aria-label").strip()
+        low, now, high = (float(handle.get_attribute(f"aria-value{name}")) for name in ("min", "now", "max"))
+        assert low <= now <= high
+        text = handle.get_attribute("aria-valuetext")
+        assert 0 < len(text) < 60
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Control+ArrowUp")
+        page.evaluate(SETTLE)
+        assert handle.get_attribute("aria-valuetext") != text
+    assert page.locator(".vae-widget :is(output, [aria-live])").count(), "nothing tells of a change"
+    for picture in page.locator(".vae-widget [role=img]").all():
+        assert picture.get_attribute("aria-label").strip()
+
+
+@each_widget
+def test_it_fits_a_phone_and_cleans_up_after_itself(show, widget):
+    page = show(view_of(made(widget)), views=2)
+    page.set_viewport_size({"width": 320, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    everything = page.evaluate("listening()")
+    page.evaluate("ends[0]()")
+    assert 0 < page.evaluate("listening()") == everything / 2
+    assert page.locator(".vae-widget").count() == 1
+    page.evaluate("ends[1]()")
+    assert page.evaluate("listening()") == 0 and page.locator(".vae-widget").count() == 0
+    page.evaluate(SETTLE)
