@@ -45,7 +45,7 @@ from vae_lab import (
     widgets,
 )
 from vae_lab.data import cache as cached
-from vae_lab.data import pictures, pixels, toy_faces
+from vae_lab.data import pixels, toy_faces
 from vae_lab.experiments import (
     comparison,
     digits,
@@ -281,6 +281,7 @@ ON_DEVICE = {
     "images.Dataset*": lambda c: data.Dataset("a", _faces(), _faces()).to(c.device),
     "images.as_images": lambda c: data.as_images("images", c.x).read(),
     "pixels.as_pixels": lambda c: pixels.as_pixels("images", c.x),
+    "pixels.clipped": lambda c: pixels.clipped("x", c.x + 0.01),
     "pixels.as_labels": lambda c: pixels.as_labels("labels", c.images.labels, 40),
     "images.from_floats": lambda c: data.from_floats(c.x),
     "images.from_floats: with labels": lambda c: data.from_floats(c.x, c.images.labels[:6]),
@@ -314,7 +315,11 @@ ON_DEVICE = {
     ),
     "ensembles.Ensemble.members": lambda c: ensembles.Ensemble([c.vae, c.vae]).members(),
     "estimators.score_function": lambda c: estimators.score_function(
-        lambda p: Bernoulli(logits=p[:, 0]), c.phi, torch.square, n_samples=5, baseline=estimators.leave_one_out
+        lambda p: Bernoulli(logits=p[:, 0]),
+        c.phi,
+        torch.square,
+        n_samples=5,
+        baseline=estimators.leave_one_out,
     ),
     "estimators.pathwise": lambda c: estimators.pathwise(
         lambda p: Normal(p[:, 0], p[:, 1]), c.phi, torch.square, n_samples=5
@@ -325,9 +330,7 @@ ON_DEVICE = {
         c.vae, estimators.score_function_elbo(c.vae, c.x, n_samples=2, baseline=True)
     ),
     "inference.grid": lambda c: inference.grid(2, points=3, half_width=2.0, like=c.z),
-    "inference.grid_posterior": lambda c: inference.grid_posterior(
-        c.normal, 2, points=12, like=c.z
-    ),
+    "inference.grid_posterior": lambda c: inference.grid_posterior(c.normal, 2, points=12, like=c.z),
     "inference.metropolis": lambda c: inference.metropolis(
         c.log_joint, c.z, steps=3, step_size=0.5, generator=c.own
     ),
@@ -491,9 +494,7 @@ ON_CPU = {
     "rate_distortion.RateDistortion rate_distortion.RateDistortion.run": lambda c: SWEEP.run(
         wide(c.images), wide(c.images).first(15).to("cpu"), c.folder
     ),
-    "digits.Single digits.Single.run": lambda c: SINGLE.run(
-        c.images, c.images.to("cpu"), c.folder
-    ),
+    "digits.Single digits.Single.run": lambda c: SINGLE.run(c.images, c.images.to("cpu"), c.folder),
     "information.log_aggregate": lambda c: information.log_aggregate(c.q, c.z),
     "information.log_aggregate_by_coordinate": lambda c: information.log_aggregate_by_coordinate(c.q, c.z),
     "information.surgery": lambda c: information.surgery(c.q, c.vae.prior(), n_samples=9),
@@ -509,10 +510,13 @@ ON_CPU = {
         path.read_bytes() for path in sorted(metrics.write_images(c.x, c.folder / "out").iterdir())
     ],
     "neighbors.precision_recall": lambda c: metrics.precision_recall(c.rows, c.others),
-    "resampling.bootstrap": lambda c: metrics.bootstrap(metrics.frechet_distance, c.rows, c.others, replicates=2),
+    "resampling.bootstrap": lambda c: metrics.bootstrap(
+        metrics.frechet_distance, c.rows, c.others, replicates=2
+    ),
     "resampling.subsample": lambda c: metrics.subsample(
         lambda a, b: (a - b).mean(), c.rows, c.others, replicates=2
     ),
+    "pixels.to_look_at": lambda c: pixels.to_look_at("x", c.x),
     "plotting.plot_images": lambda c: plotting.plot_images(c.x).images[0].get_array(),
     "plotting.plot_reconstructions": lambda c: (
         plotting.plot_reconstructions(c.x, {"a": c.x}).images[0].get_array()
@@ -609,7 +613,8 @@ NO_TENSORS = {
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer TwoGradients": "traits, filled by functions",
-    "bundle.* panel.Panel two_gradients": "pages",
+    "bundle.* panel.Panel two_gradients colors.*": "pages",
+    "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }
 BAYES = variational.BayesianMixture(2)
 

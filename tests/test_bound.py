@@ -96,9 +96,9 @@ def test_the_regions_hold_their_shares():
 
 
 REFUSED = {
-    "start": ({"start": (0, 0, 0, 1, 0)}, r"start must be.*got \[0.0, 0.0, 0.0"),
+    "start": ({"start": (0, 0, 0, 1, 0)}, r"start must be.*got \(0.0, 0.0, 0.0"),
     "count": ({"start": (0, 0)}, "start must be two means"),
-    "preset": ({"presets": {"best": (0, 0, 1, 1, 2)}}, "best must be"),
+    "preset": ({"presets": {"best": (0, 0, 1, 1, 2)}}, r"presets\['best'\] must be"),
 }
 
 

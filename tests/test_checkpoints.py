@@ -14,20 +14,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import SHAPE, at_step, gray, new_autoencoder, new_vae, same_but_for_time, weights
 from torch import nn
 from torch.nn import functional as F
-from tiny import SHAPE, at_step, gray, new_autoencoder, new_vae, same_but_for_time, weights
 
 from vae_lab import files, identity
 from vae_lab.likelihoods import Gaussian
 from vae_lab.models import VAE
 from vae_lab.nets import mlp_encoder
-from vae_lab.training import checkpoint as checkpoints
-from vae_lab.training import loop
-from vae_lab.training import CheckpointError
 from vae_lab.objectives import ELBO, beta_elbo, elbo, squared_error
 from vae_lab.schedules import Annealed, Linear, one_cycle
-from vae_lab.training import fit
+from vae_lab.training import CheckpointError, fit, loop
+from vae_lab.training import checkpoint as checkpoints
 
 LONG = {"epochs": 30, "batch_size": 20, "learning_rate": 1e-2}  # 3 steps an epoch, 90 in all
 
@@ -186,7 +184,9 @@ def test_the_file_is_written_every_half_minute_and_at_the_end(tmp_path, monkeypa
     now, saved = [0.0], []
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(
-        files, "save_tensors", lambda path, tensors, record: saved.append(len(record["terms"].get("value", [])))
+        files,
+        "save_tensors",
+        lambda path, tensors, record: saved.append(len(record["terms"].get("value", []))),
     )
 
     plain = loop.ascend
@@ -342,9 +342,31 @@ def test_a_run_goes_on_for_longer(tmp_path, capsys):
         patch.setattr(loop, "ascend", spied)
         model, history = run(path, epochs=30, extend=True)
     assert "after step 30 of 90" in capsys.readouterr().out and len(history) == 90 and history.complete
-    assert rates[0] == pytest.approx(0.01 / 25) and max(rates) == pytest.approx(0.01, rel=0.01) and rates[-1] < 1e-6
+    assert (
+        rates[0] == pytest.approx(0.01 / 25)
+        and max(rates) == pytest.approx(0.01, rel=0.01)
+        and rates[-1] < 1e-6
+    )
     assert rates == [one_cycle(step, 60, 0.01) for step in range(60)]
-    assert [step for step, _ in history.test] == [3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 36, 45, 54, 63, 72, 81, 90]
+    assert [step for step, _ in history.test] == [
+        3,
+        6,
+        9,
+        12,
+        15,
+        18,
+        21,
+        24,
+        27,
+        30,
+        36,
+        45,
+        54,
+        63,
+        72,
+        81,
+        90,
+    ]
     again, same = run(path, epochs=30, extend=True)  # nothing is left to do, with extend or without
     assert torch.equal(weights(again), weights(model)) and same_but_for_time(same, history)
     assert torch.equal(weights(run(path, epochs=30)[0]), weights(model))
@@ -383,7 +405,10 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (lambda: new_vae(hidden=(9,)), r"is of another model: not the same encoder\.2\.weight, .*; build that model"),
+        (
+            lambda: new_vae(hidden=(9,)),
+            r"is of another model: not the same encoder\.2\.weight, .*; build that model",
+        ),
         (lambda: new_vae(hidden=()), "is of another model"),
     ],
 )
@@ -417,7 +442,10 @@ EDITED = {  # (a cell, the same cell edited): another run, though its names are 
     "operator": (PLAIN.replace("kl)", "kl + kl)"), PLAIN.replace("kl)", "kl - kl)")),
     "default": (PLAIN.replace("x):", "x, a=1.0):"), PLAIN.replace("x):", "x, a=2.0):")),
     "keyword's default": (PLAIN.replace("x):", "x, *, a=1.0):"), PLAIN.replace("x):", "x, *, a=2.0):")),
-    "called function": (PLAIN, PLAIN.replace("kl = elbo", "kl, _ = beta_elbo").replace("x)\n    r", "x, 2.0)\n    r")),
+    "called function": (
+        PLAIN,
+        PLAIN.replace("kl = elbo", "kl, _ = beta_elbo").replace("x)\n    r", "x, 2.0)\n    r"),
+    ),
     "global number": (
         "BETA = 1.0\ndef objective(model, x):\n    return beta_elbo(model, x, BETA)",
         "BETA = 2.0\ndef objective(model, x):\n    return beta_elbo(model, x, BETA)",
@@ -430,7 +458,10 @@ EDITED = {  # (a cell, the same cell edited): another run, though its names are 
         PLAIN.replace("return", "w = lambda k: k\n    return").replace("kl)", "w(kl))"),
         PLAIN.replace("return", "w = lambda k: 2 * k\n    return").replace("kl)", "w(kl))"),
     ),
-    "lambda": ("objective = lambda m, x: beta_elbo(m, x, 1.0)", "objective = lambda m, x: beta_elbo(m, x, 2.0)"),
+    "lambda": (
+        "objective = lambda m, x: beta_elbo(m, x, 1.0)",
+        "objective = lambda m, x: beta_elbo(m, x, 2.0)",
+    ),
     "closure": (
         "def make(b):\n    def inner(m, x):\n        return beta_elbo(m, x, b)\n    return inner\nobjective = make(1.0)",
         "def make(b):\n    def inner(m, x):\n        return beta_elbo(m, x, b)\n    return inner\nobjective = make(2.0)",
@@ -487,7 +518,9 @@ def test_an_edited_cell_never_resumes_the_other_run(tmp_path, kind):
     with pytest.raises(CheckpointError, match="is of another run: .*objective") as caught:
         run(tmp_path / "run", cell(after), epochs=1)
     assert "\n" not in str(caught.value)
-    _, again = run(tmp_path / "run", cell("# run again\n\n" + before), epochs=1)  # the same cell, on other lines
+    _, again = run(
+        tmp_path / "run", cell("# run again\n\n" + before), epochs=1
+    )  # the same cell, on other lines
     assert same_but_for_time(again, first)
 
 
@@ -564,7 +597,9 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("kind", UNKNOWN)
 def test_what_cannot_be_told_is_refused_where_it_would_matter(tmp_path, kind):
-    with pytest.raises(CheckpointError, match=r"objective\.\w+ is an? \w+, whose state cannot be told") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"objective\.\w+ is an? \w+, whose state cannot be told"
+    ) as caught:
         run(tmp_path / "run", cell(UNKNOWN[kind]), epochs=1)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
     fit(new_vae(), gray(), cell(UNKNOWN[kind]), epochs=1, batch_size=20)  # without a checkpoint it trains
@@ -656,7 +691,9 @@ def test_a_file_that_can_be_written_only_in_part_leaves_the_old_one(tmp_path, al
 def test_a_path_that_cannot_be_is_said_before_training(tmp_path, monkeypatch, where):
     (tmp_path / "file").touch()
     if where == "run":  # a folder that refuses; root may write anywhere, so it is only said so
-        monkeypatch.setattr(files.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "denied")))
+        monkeypatch.setattr(
+            files.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "denied"))
+        )
     with pytest.raises(OSError, match=r"cannot write .*run \(.*\); make room, or choose another path"):
         run(tmp_path / where)
 

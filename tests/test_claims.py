@@ -27,7 +27,9 @@ def test_a_false_claim_raises_its_sentence(false, capsys):
     "vague", [None, 1, NAN, "yes", [True], np.array([True]), torch.ones(2) > 0, torch.tensor(0.5)]
 )
 def test_what_is_no_truth_value_is_refused(vague):
-    with pytest.raises(TypeError, match=r"condition must be one truth value, got .*; compare, then use \.all"):
+    with pytest.raises(
+        TypeError, match=r"condition must be one truth value, got .*; compare, then use \.all"
+    ):
         claim("it is so", vague)
 
 

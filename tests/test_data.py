@@ -31,7 +31,8 @@ def generator(seed=0) -> torch.Generator:
 
 def test_unknown_name_lists_the_names():
     with pytest.raises(
-        ValueError, match="name must be one of digits, mnist, fashion-mnist.*got 'minst'; did you mean 'mnist'"
+        ValueError,
+        match="name must be one of digits, mnist, fashion-mnist.*got 'minst'; did you mean 'mnist'",
     ):
         data.load("minst")
 
@@ -71,7 +72,12 @@ def test_digits_are_framed_like_mnist(digits):
 @pytest.mark.parametrize(
     ("pixels", "labels", "view", "words"),
     [
-        (blank(2, 1, 4, 4), torch.zeros(3), "plain", r"labels must be one for each of 2 images, got shape \(3,\)"),
+        (
+            blank(2, 1, 4, 4),
+            torch.zeros(3),
+            "plain",
+            r"labels must be one for each of 2 images, got shape \(3,\)",
+        ),
         (blank(0, 1, 4, 4), torch.zeros(0), "plain", "at least one image"),
         (blank(2, 1, 4, 4), torch.zeros(2), "sepia", "view must be one of plain, .*, got 'sepia'"),
     ],
@@ -205,18 +211,24 @@ def test_an_unknown_name_that_is_nearly_one_is_told():
         data.load("mnit")
 
 
-@pytest.mark.parametrize("index", [slice(0, 3), [0, 1, 2], range(3), torch.arange(3), np.arange(3), np.arange(3)[::-1]])
+@pytest.mark.parametrize(
+    "index", [slice(0, 3), [0, 1, 2], range(3), torch.arange(3), np.arange(3), np.arange(3)[::-1]]
+)
 def test_images_are_read_by_any_index(index):
     assert sorted(numbers(numbered(5).read(index))) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("index", [2, np.int64(2), torch.tensor(2), -3, torch.arange(5) == 2, [False] * 2 + [True] + [False] * 2])
+@pytest.mark.parametrize(
+    "index", [2, np.int64(2), torch.tensor(2), -3, torch.arange(5) == 2, [False] * 2 + [True] + [False] * 2]
+)
 def test_one_image_is_read_as_a_batch(index):
     x = numbered(5).mirrored().read(index)
     assert numbers(x) == [2] and x.shape == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("index", [5, [-6], "2", 1.0, None, [0.5], [[0, 1]], torch.ones(4, dtype=bool), {0: 1}])
+@pytest.mark.parametrize(
+    "index", [5, [-6], "2", 1.0, None, [0.5], [[0, 1]], torch.ones(4, dtype=bool), {0: 1}]
+)
 def test_an_index_of_no_image_is_refused(index):
     with pytest.raises((IndexError, TypeError), match="^index must be"):
         numbered(5).read(index)

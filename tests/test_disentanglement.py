@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
-from vae_lab.metrics import InformationGap, mutual_information_gap
 from vae_lab.data.toy_faces import FACTORS, draw_factors
+from vae_lab.metrics import InformationGap, mutual_information_gap
 
 N = 20_000
 
@@ -110,7 +110,12 @@ def test_the_gap_is_the_lead_of_the_best_over_the_second():
     [
         (torch.rand(30, 2), torch.rand(29, 3), 5, r"got 30 and 29 rows"),
         (torch.rand(30), torch.rand(30, 3), 5, r"codes must be points .* got \(30,\)"),
-        (torch.rand(30, 2), torch.rand(30, 3), 31, "bins must be at most as many as rows, got 31 for 30 rows"),
+        (
+            torch.rand(30, 2),
+            torch.rand(30, 3),
+            31,
+            "bins must be at most as many as rows, got 31 for 30 rows",
+        ),
         (torch.rand(30, 2), torch.rand(30, 3), 1, "bins must be a whole number of at least 2, got 1"),
         (torch.full((30, 2), torch.nan), torch.rand(30, 3), 5, "not finite"),
         (torch.rand(30, 2), torch.ones(30, 1), 5, "of columns \\[0\\] all rows are the same"),

@@ -74,7 +74,9 @@ def test_float_pixels_in_any_layout(make, layout):
 def test_float_pixels_of_any_type_are_rounded_to_256_levels(kind):
     x = torch.from_numpy(FLOATS).to(kind) if isinstance(kind, torch.dtype) else FLOATS.astype(kind)
     found = from_floats(x).pixels.double() / 255
-    torch.testing.assert_close(found, torch.tensor(FLOATS), atol=0.5001 / 255 + 2**-8 * ("b" in str(kind)), rtol=0)
+    torch.testing.assert_close(
+        found, torch.tensor(FLOATS), atol=0.5001 / 255 + 2**-8 * ("b" in str(kind)), rtol=0
+    )
 
 
 def test_images_without_an_axis_of_channels_and_truths():
@@ -87,7 +89,11 @@ def test_channels_where_the_shape_does_not_tell():
     assert torch.equal(Images(last, channels="last").pixels, torch.from_numpy(PIXELS))
     assert Images(G.integers(2, 256, (6, 2, 5, 4)), channels="first").shape == (2, 5, 4)
     assert Images(PIXELS[:, 0, :, :3], channels="first").shape == (1, 5, 3)
-    assert Images(G.integers(2, 256, (6, 4, 5, 3)), channels="first").first(2).dynamic().to("cpu").shape == (4, 5, 3)
+    assert Images(G.integers(2, 256, (6, 4, 5, 3)), channels="first").first(2).dynamic().to("cpu").shape == (
+        4,
+        5,
+        3,
+    )
 
 
 def test_pictures_of_pillow():
@@ -114,11 +120,17 @@ def test_pictures_of_pillow():
         ([], "at least one image"),
         (G.random((2, 4, 5)) * 255, r"got \d.* … 2\d\d, .* numbers outside; if 255 is white, write x / 255"),
         (G.random((2, 4, 5)) * 2 - 1, r"if -1 is black, write \(x \+ 1\) / 2"),
-        (np.full((2, 4, 5), 1.0000001), r"got 1\.0000001 … 1\.0000001, 40 of 40 numbers outside.*clip\(0, 1\)"),
+        (
+            np.full((2, 4, 5), 1.0000001),
+            r"got 1\.0000001 … 1\.0000001, 40 of 40 numbers outside.*clip\(0, 1\)",
+        ),
         (np.where(np.arange(40).reshape(2, 4, 5) > 5, 0.5, -1e-9), "got -1e-09 … 0.5, 6 of 40 numbers"),
         (G.normal(size=(2, 4, 5)) * 9, r"if they are logits, write 1 / \(1 \+ exp\(-x\)\)"),
         (G.random((2, 4, 5)) / 255, "were they divided by 255 twice"),
-        (np.where(np.arange(40).reshape(2, 4, 5) == 39, NAN, 0.5), "1 of 2 images hold NaN, the first is number 1"),
+        (
+            np.where(np.arange(40).reshape(2, 4, 5) == 39, NAN, 0.5),
+            "1 of 2 images hold NaN, the first is number 1",
+        ),
         (G.random((2, 4, 5)) * np.inf, "must be in"),
         (G.integers(0, 2, (2, 4, 5)), r"whole numbers 0 and 1, .* write x \* 255"),
         (G.integers(0, 4000, (2, 4, 5)), r"from 0 to 255, got \d+ to \d+; of 16 bits, write x // 257"),
@@ -149,7 +161,9 @@ def test_what_may_not_be_pixels_is_refused_in_one_sentence(pixels, words):
 
 
 def test_from_floats_takes_no_whole_numbers():
-    with pytest.raises(TypeError, match="pixels must be float numbers .* uint8 .*; whole numbers 0 … 255 go into Images"):
+    with pytest.raises(
+        TypeError, match="pixels must be float numbers .* uint8 .*; whole numbers 0 … 255 go into Images"
+    ):
         from_floats(PIXELS)
 
 
@@ -235,7 +249,10 @@ def test_points_from_a_frame(x):
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        ([[0.0, NAN], [1.0, 2.0], [np.inf, 0]], "2 of 3 points are not finite, the first in row 0; leave them out"),
+        (
+            [[0.0, NAN], [1.0, 2.0], [np.inf, 0]],
+            "2 of 3 points are not finite, the first in row 0; leave them out",
+        ),
         ([1.0, 2.0], r"got \(2,\); write x\[:, None\] if each has one number"),
         (np.zeros((0, 2)), r"N at least 1, got \(0, 2\)"),
         (np.zeros((2, 0)), r"got \(2, 0\)"),
@@ -267,7 +284,10 @@ def test_every_function_that_takes_images_takes_arrays():
     assert torch.equal(*map(weights, models))
     model = models[0].eval()
     assert training.evaluate(model, x) == training.evaluate(model, images)
-    for function in (lambda i: metrics.log_likelihood(model, i, n_samples=3), lambda i: priors.posteriors(model, i).mean):
+    for function in (
+        lambda i: metrics.log_likelihood(model, i, n_samples=3),
+        lambda i: priors.posteriors(model, i).mean,
+    ):
         assert torch.equal(function(x), function(images))
 
 
@@ -276,7 +296,10 @@ def test_every_function_that_takes_images_takes_arrays():
     [
         (G.random((40, 4, 4, 3)), 'write channels="last"'),
         (G.random((40, 4, 5)) * 255, "if 255 is white"),
-        (data.Dataset("d", Images(PIXELS), Images(PIXELS)), "got the data set 'd'; write .train or .test after it"),
+        (
+            data.Dataset("d", Images(PIXELS), Images(PIXELS)),
+            "got the data set 'd'; write .train or .test after it",
+        ),
         ([1, 2], "at least one image"),
     ],
     ids=["channels", "range", "data set", "shape"],

@@ -288,12 +288,16 @@ def test_the_evidence_never_falls_on_any_data(data):
         x = x / torch.rand(n, d, generator=g) ** 3
     x = x * torch.tensor([draw(1e-6, 1.0, 1e6) for _ in range(d)]) + draw(0.0, 0.0, 1e3)
     scale = em.column_variances(x).sqrt()
-    means = x[torch.randint(n, (k,), generator=g)] + draw(0.0, 1.0, 30.0) * scale * torch.randn(k, d, generator=g)
+    means = x[torch.randint(n, (k,), generator=g)] + draw(0.0, 1.0, 30.0) * scale * torch.randn(
+        k, d, generator=g
+    )
     start = em.mixture_around(x, means, variance=draw(1e-9, 1e-3, 1.0, 1e4) * scale.square())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", em.SingularCovarianceWarning)
         fitted = em.fit(start, x, max_iter=60)
-        raw = [m.log_evidence(x).mean().item() for m in em.iterate(start, x, 30)]  # without the loop's own guard
+        raw = [
+            m.log_evidence(x).mean().item() for m in em.iterate(start, x, 30)
+        ]  # without the loop's own guard
     rises = np.diff(fitted.history)
     assert np.isfinite(fitted.history).all() and (rises >= 0).all()
     falls = np.diff([fitted.history[0], *raw]) / (1 + np.abs(raw))
@@ -373,7 +377,10 @@ REFUSED = {
         lambda: em.Mixture(torch.zeros(2), torch.zeros(3, 2), torch.zeros(3, 2, 2)),
         r"log_w of shape \(3,\)",
     ),
-    "variance": (lambda: em.mixture_around(blobs(0), [[0.0, 0.0]], variance=0.0), "variance must be a number above 0"),
+    "variance": (
+        lambda: em.mixture_around(blobs(0), [[0.0, 0.0]], variance=0.0),
+        "variance must be a number above 0",
+    ),
     "too many starts": (
         lambda: em.kmeans_plus_plus(torch.zeros(3, 1), 4, torch.Generator()),
         "k must be from 1 to 3, as many as there are points, got 4",

@@ -92,8 +92,14 @@ def test_their_noise_differs():
     ("models", "words"),
     [
         (lambda: [], "members must be a list of VAEs, at least one"),
-        (lambda: [new_vae(), new_vae(hidden=(5, 4))], "members must be of one architecture, but number 1 is not: .*out_features"),
-        (lambda: [new_vae(0, Gaussian(0.1, learn=True))], "members share one likelihood, so it must not learn; train them one by one"),
+        (
+            lambda: [new_vae(), new_vae(hidden=(5, 4))],
+            "members must be of one architecture, but number 1 is not: .*out_features",
+        ),
+        (
+            lambda: [new_vae(0, Gaussian(0.1, learn=True))],
+            "members share one likelihood, so it must not learn; train them one by one",
+        ),
         (
             lambda: [VAE(conv_encoder((1, 28, 28), 4, width=2), mlp_decoder(2, (1, 28, 28)), 2)],
             "members must be of fully connected layers, not of Conv2d",
@@ -113,11 +119,16 @@ def test_what_does_not_stack_is_refused(models, words):
         (lambda: Gaussian(0.1), lambda: Gaussian(0.1, mean=torch.tanh)),
         (lambda: Gaussian(0.1, mean=lambda raw: raw), lambda: Gaussian(0.1, mean=lambda raw: 2 * raw)),
         (lambda: Gaussian(0.1), lambda: Gaussian(0.1000001)),
-        (lambda: WaveletGaussian(0.1, levels=1).requires_grad_(False), lambda: WaveletGaussian(0.2, levels=1).requires_grad_(False)),
+        (
+            lambda: WaveletGaussian(0.1, levels=1).requires_grad_(False),
+            lambda: WaveletGaussian(0.2, levels=1).requires_grad_(False),
+        ),
     ],
 )
 def test_members_whose_likelihoods_differ_in_constants_are_refused(first, second):
-    with pytest.raises(ValueError, match="members must be of one architecture, but number 1 is not: .*likelihood"):
+    with pytest.raises(
+        ValueError, match="members must be of one architecture, but number 1 is not: .*likelihood"
+    ):
         Ensemble([new_vae(0, first()), new_vae(1, second())])
     Ensemble([new_vae(0, first()), new_vae(1, first())])
 

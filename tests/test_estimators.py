@@ -156,7 +156,10 @@ REFUSED = {
         lambda: pathwise(gaussian, torch.ones(4), lambda z: z, n_samples=3),
         "one number a draw",
     ),
-    "no draw": (lambda: pathwise(gaussian, torch.ones(2), bowl, n_samples=0), "n_samples must be a whole number of at least 1, got 0"),
+    "no draw": (
+        lambda: pathwise(gaussian, torch.ones(2), bowl, n_samples=0),
+        "n_samples must be a whole number of at least 1, got 0",
+    ),
     "parameters in a matrix": (
         lambda: score_function(gaussian, torch.ones(2, 2), bowl, n_samples=3),
         "parameters",
@@ -238,7 +241,9 @@ def test_the_elbo_has_the_exact_gradient_on_average(baseline):
     model, x = Linear(), torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64)
     exact, terms = gradient(lambda m, x: m.exact(x), model, x)
     rows = [
-        gradient(lambda m, x: estimators.score_function_elbo(m, x, n_samples=200, baseline=baseline), model, x)
+        gradient(
+            lambda m, x: estimators.score_function_elbo(m, x, n_samples=200, baseline=baseline), model, x
+        )
         for _ in range(300)
     ]
     assert agrees(torch.stack([g for g, _ in rows]), exact)

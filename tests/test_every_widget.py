@@ -27,7 +27,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
     "EMStepper": (
         lambda: widgets.em_stepper(
             torch.randn(60, 2, generator=torch.Generator().manual_seed(0)),
-            em.start(torch.eye(2), torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), variance=1.0),
+            em.mixture_around(torch.eye(2), torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), variance=1.0),
         ),
         ("parameters", [-0.7, 0.5, 0.5, 1.0, 0.0, 1.0, -0.7, 1.0, 0.0, 1.0, 0.0, 1.0]),
     ),

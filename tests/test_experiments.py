@@ -14,10 +14,10 @@ from vae_lab import __version__, data, experiments, files
 from vae_lab.data import Images
 from vae_lab.experiments import EXPERIMENTS, digits, rate_distortion, recipe, recording, run
 from vae_lab.experiments.__main__ import main
-from vae_lab.experiments.rate_distortion import RateDistortion
 from vae_lab.experiments.digits import Single, build
-from vae_lab.metrics import log_likelihood
+from vae_lab.experiments.rate_distortion import RateDistortion
 from vae_lab.experiments.recording import prior_means
+from vae_lab.metrics import log_likelihood
 from vae_lab.records import RecordError, load_decoder
 from vae_lab.training import evaluate
 from vae_lab.training.checkpoint import read
@@ -214,7 +214,9 @@ def test_a_full_disk_leaves_the_files_from_before(tmp_path, monkeypatch, at):
     monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(RecordError, match=r"No space left.*make room"):
         recording.write(folder, {"a": b"new", "b": b"new"})
-    assert [path.name for path in folder.iterdir()] == ["a"] and [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert [path.name for path in folder.iterdir()] == ["a"] and [p.name for p in tmp_path.iterdir()] == [
+        "run"
+    ]
     assert (folder / "a").read_bytes() == b"old"
 
 
@@ -226,7 +228,9 @@ def test_a_record_replaces_an_earlier_one_and_nothing_else(tmp_path):
         (folder / name).write_bytes(b"old")
     recording.write(folder, {"metrics.json": b"new", "samples.jpg": b"new"})
     assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "notes", "samples.jpg"]
-    assert (folder / "metrics.json").read_bytes() == b"new" and (folder / "notes/mine.txt").read_text() == "mine"
+    assert (folder / "metrics.json").read_bytes() == b"new" and (
+        folder / "notes/mine.txt"
+    ).read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, no_mnist, capsys, monkeypatch):

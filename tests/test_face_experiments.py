@@ -27,9 +27,9 @@ from vae_lab.experiments import (
 from vae_lab.experiments.__main__ import main
 from vae_lab.experiments.faces import Faces, principal_axes
 from vae_lab.experiments.gray import GrayAutoencoder
+from vae_lab.experiments.recording import prior_means
 from vae_lab.metrics import InceptionUnavailable, frechet_distance
 from vae_lab.objectives import elbo
-from vae_lab.experiments.recording import prior_means
 from vae_lab.records import load_decoder
 from vae_lab.training import evaluate
 from vae_lab.widgets.decoder import export

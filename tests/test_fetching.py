@@ -13,7 +13,7 @@ import pytest
 from kagglesdk import kaggle_env
 from PIL import Image
 
-from vae_lab.data import DataError, fetch, load
+from vae_lab.data import fetch, load
 from vae_lab.data.__main__ import main
 
 TINY = ((3, 3, 3), (1, 1, 1))
@@ -85,7 +85,13 @@ def kaggle(server, monkeypatch):
     import kagglehub  # noqa: F401 (whose messages go to the output there was when it was first imported)
 
     monkeypatch.setattr(logging.getLogger("kagglehub"), "handlers", [])
-    server.content, server.until, server.honest, server.status, server.asked = packed(FACES), None, True, 200, []
+    server.content, server.until, server.honest, server.status, server.asked = (
+        packed(FACES),
+        None,
+        True,
+        200,
+        [],
+    )
     return server
 
 
@@ -132,7 +138,11 @@ def test_broken_off_it_goes_on_where_it_was(kaggle, folder, capsys):
     kaggle.until = 5 << 19  # it is written by the megabyte
     assert main(["--fetch"]) == 1
     told = capsys.readouterr().err
-    assert "Kaggle gives no pictures" in told and "try again. Or by hand: download" in told and told.count("\n") == 1
+    assert (
+        "Kaggle gives no pictures" in told
+        and "try again. Or by hand: download" in told
+        and told.count("\n") == 1
+    )
     assert not (folder / "afhq").exists() and left(folder) == [".kagglehub"]
     kaggle.until = None
     assert main(["--fetch"]) == 0
@@ -161,7 +171,9 @@ def test_another_checksum_is_refused_and_fetched_anew(kaggle, folder, capsys):
 def test_what_is_not_as_it_was_is_not_kept(kaggle, folder, capsys, files):
     kaggle.content = packed(files)
     assert main(["--fetch"]) == 1
-    assert "not what it was" in capsys.readouterr().err and not (folder / "afhq").exists() and left(folder) == []
+    assert (
+        "not what it was" in capsys.readouterr().err and not (folder / "afhq").exists() and left(folder) == []
+    )
     kaggle.content = packed(FACES)
     assert main(["--fetch"]) == 0
 
@@ -190,7 +202,9 @@ def test_a_refusal_is_said(kaggle, folder, capsys, status):
 
 
 def test_no_network_is_said(folder, capsys, monkeypatch):
-    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9")  # nobody
+    monkeypatch.setitem(
+        kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9"
+    )  # nobody
     assert main(["--fetch"]) == 1
     told = capsys.readouterr().err
     assert "Kaggle gives no pictures" in told and "by hand" in told and told.count("\n") == 1
@@ -200,7 +214,9 @@ def test_a_folder_with_something_else_is_left_alone(kaggle, folder, capsys):
     (folder / "afhq").mkdir(parents=True)
     (folder / "afhq/diary.txt").write_text("mine")
     assert main(["--fetch"]) == 1
-    assert "move it away first" in capsys.readouterr().err and (folder / "afhq/diary.txt").read_text() == "mine"
+    assert (
+        "move it away first" in capsys.readouterr().err and (folder / "afhq/diary.txt").read_text() == "mine"
+    )
 
 
 def test_a_place_that_cannot_be_written_is_said(kaggle, folder, capsys):

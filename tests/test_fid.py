@@ -15,8 +15,8 @@ from PIL import Image
 from torch import nn
 
 from vae_lab.data import Images
-from vae_lab.metrics import InceptionUnavailable, fid, fid_by_command, inception_features, write_images
 from vae_lab.data.toy_faces import draw, draw_factors
+from vae_lab.metrics import InceptionUnavailable, fid, fid_by_command, inception_features, write_images
 
 inception = import_module("vae_lab.metrics.inception")
 NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -217,7 +217,11 @@ def test_nothing_but_tensors_is_unpickled(tmp_path, monkeypatch):
         (torch.zeros(3, 2, 8, 8), {}, r"real must be .* C = 1 or 3, got shape \(3, 2, 8, 8\)"),
         (torch.full((3, 3, 8, 8), 2.0), {}, r"real must be in \[0, 1\], got 2 … 2"),
         (torch.zeros(3, 3, 8, 8), {"dims": 100}, "dims must be one of 64, 192, 768, 2048, got 100"),
-        (torch.zeros(3, 3, 8, 8), {"chunk_size": 0}, "chunk_size must be a whole number of at least 1, got 0"),
+        (
+            torch.zeros(3, 3, 8, 8),
+            {"chunk_size": 0},
+            "chunk_size must be a whole number of at least 1, got 0",
+        ),
         (torch.zeros(1, 3, 8, 8), {}, "at least 2 rows"),
     ],
     ids=["channels", "range", "dims", "chunks", "one picture"],
@@ -237,7 +241,9 @@ def test_what_cannot_be_judged_is_refused(means, x, options, says):
         (None, "real must be a folder of pictures, but .* is none"),
     ],
 )
-def test_folders_that_the_command_cannot_read_are_refused_before_it_starts(tmp_path, sizes, says, monkeypatch):
+def test_folders_that_the_command_cannot_read_are_refused_before_it_starts(
+    tmp_path, sizes, says, monkeypatch
+):
     monkeypatch.setattr(inception.subprocess, "run", lambda *_, **__: pytest.fail("it was started"))
     folder = tmp_path / "a"
     if sizes is not None:

@@ -288,7 +288,9 @@ def test_a_grid_warns_of_what_is_wrong_with_it():
     with pytest.warns(GridWarning, match=r"with 20 points an axis .* take more points"):
         grid_posterior(lambda z: sharp.log_prob(z).sum(1), 2, points=20)
     wide = torch.distributions.Normal(torch.zeros(2), 4.0)
-    with pytest.warns(GridWarning, match=r"of the mass lies in the outermost cells: take a larger half_width"):
+    with pytest.warns(
+        GridWarning, match=r"of the mass lies in the outermost cells: take a larger half_width"
+    ):
         grid_posterior(lambda z: wide.log_prob(z).sum(1), 2, points=50)
 
 

@@ -11,8 +11,7 @@ import torch
 import torchvision.datasets as published
 
 from vae_lab import data
-from vae_lab.data import mnist
-from vae_lab.data import DataError
+from vae_lab.data import DataError, mnist
 
 RNG = np.random.default_rng(0)
 SIZES = {"train": 5, "t10k": 3}

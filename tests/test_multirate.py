@@ -228,8 +228,14 @@ def test_the_exact_optimum_is_that_of_ppca():
 
 
 REFUSED = {
-    "ends": (lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(1, 0.1)), "0 < least < greatest|must be a finite number above 0"),
-    "zero": (lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(0, 1)), "0 < least < greatest|must be a finite number above 0"),
+    "ends": (
+        lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(1, 0.1)),
+        "0 < least < greatest|must be a finite number above 0",
+    ),
+    "zero": (
+        lambda: MultiRateVAE(*bodies("mlp"), 2, betas=(0, 1)),
+        "0 < least < greatest|must be a finite number above 0",
+    ),
     "below": (lambda: bent().at(0.01), "from 0.05 to 20.*got 0.01"),
     "zero weight": (lambda: bent().at(0.0), "from 0.05 to 20.*got 0"),
     "not a number": (lambda: bent().at(float("nan")), "beta must be a finite number, got nan"),

@@ -293,8 +293,14 @@ def test_capacity_charges_the_distance_of_the_mean_kl(capacity):
     [
         (partial(free_bits_elbo, free=-0.1), "free must be a finite number of at least 0, got -0.1"),
         (partial(free_bits_elbo, free=float("nan")), "free must be a finite number of at least 0, got nan"),
-        (partial(capacity_elbo, capacity=-1.0, weight=1.0), "capacity must be a finite number of at least 0, got -1.0"),
-        (partial(capacity_elbo, capacity=1.0, weight=-2.0), "weight must be a finite number of at least 0, got -2.0"),
+        (
+            partial(capacity_elbo, capacity=-1.0, weight=1.0),
+            "capacity must be a finite number of at least 0, got -1.0",
+        ),
+        (
+            partial(capacity_elbo, capacity=1.0, weight=-2.0),
+            "weight must be a finite number of at least 0, got -2.0",
+        ),
     ],
     ids=["free", "free NaN", "capacity", "weight"],
 )

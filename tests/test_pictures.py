@@ -104,7 +104,9 @@ FORMS = {
         torch.from_numpy(np.where(GRAY == 0, 255, GRAY))[None],
     ),
     "gray with alpha": (
-        lambda: file_of(Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(CLEAR_FIRST.astype(np.uint8))])),
+        lambda: file_of(
+            Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(CLEAR_FIRST.astype(np.uint8))])
+        ),
         torch.from_numpy(np.where(CLEAR_FIRST == 0, 255, GRAY).astype(np.uint8))[None],
     ),
     "black and white": (
@@ -148,7 +150,9 @@ def test_its_color_profile_is_taken_into_account():
     light = (128 / 255 + 0.0) ** (1 / 2.4) * 1.055 - 0.055
     assert found.unique().tolist() == pytest.approx([light * 255], abs=1)
     alpha = np.dstack([half, np.full((4, 4), 0, np.uint8)])
-    assert pictures.read(file_of(Image.fromarray(alpha), icc_profile=linear_profile())).unique().tolist() == [255]
+    assert pictures.read(file_of(Image.fromarray(alpha), icc_profile=linear_profile())).unique().tolist() == [
+        255
+    ]
 
 
 def test_a_profile_of_srgb_or_a_damaged_one_changes_nothing():
@@ -162,7 +166,9 @@ def test_other_color_spaces(mode):
     """White, black and red are white, black and red in all of them."""
     colors = np.array([[[255, 255, 255], [0, 0, 0], [254, 0, 0]]], np.uint8)
     if mode == "LAB":
-        to = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+        to = ImageCms.buildTransform(
+            ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+        )
         picture = ImageCms.applyTransform(Image.fromarray(colors), to)
     else:
         picture = Image.fromarray(colors).convert(mode)
@@ -199,7 +205,10 @@ def test_its_middle_square_is_resized():
         (b"GIF89a", "cannot be read as a picture"),
         (b"<svg></svg>", "cannot be read as a picture"),
         (file_of(Image.fromarray(COLOR))[:-30], "cannot be read as a picture"),
-        (file_of(Image.fromarray(GRAY.astype(np.float32)), "TIFF"), "holds numbers from 0 to 220, and no viewer"),
+        (
+            file_of(Image.fromarray(GRAY.astype(np.float32)), "TIFF"),
+            "holds numbers from 0 to 220, and no viewer",
+        ),
         (file_of(Image.fromarray(GRAY.astype(np.int32) - 9), "TIFF"), "holds numbers from -9 to 211"),
     ],
 )
@@ -215,7 +224,9 @@ def test_what_is_not_there_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "none.png"):
         with pytest.raises(DataError, match="cannot be read as a picture"):
             pictures.read(path)
-    with pytest.raises(TypeError, match="source must be a path, bytes, a file or a picture of Pillow's, got 7"):
+    with pytest.raises(
+        TypeError, match="source must be a path, bytes, a file or a picture of Pillow's, got 7"
+    ):
         pictures.read(7)
 
 

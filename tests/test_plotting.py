@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from vae_lab import plotting
+from vae_lab import data, plotting
 from vae_lab.plotting import plot_codes, plot_curves, plot_images, plot_reconstructions, smooth, use_style
 
 GREY = torch.linspace(0.2, 0.8, 3 * 28 * 28).view(3, 1, 28, 28)
@@ -78,9 +79,17 @@ def test_images_fill_row_by_row():
     assert not rgba[60:, 30:].any()  # the sixth place is empty
 
 
-def test_colors_are_clipped_to_what_can_be_shown():
-    rgba = sheet(plot_images(torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1).expand(2, 1, 28, 28)))
+def test_colors_that_stray_a_little_are_clipped_to_what_can_be_shown():
+    rgba = sheet(plot_images(torch.tensor([-0.05, 1.05]).view(2, 1, 1, 1).expand(2, 1, 28, 28)))
     assert (rgba[0, 0, :3] == 0).all() and (rgba[0, 30, :3] == 1).all()
+
+
+def test_whole_numbers_lists_and_pictures_are_drawn_as_floats_are():
+    drawn = sheet(plot_images(GREY))
+    levels = GREY.mul(255).round().byte()
+    for same in (levels, levels.numpy().tolist(), levels[:, 0], [Image.fromarray(x[0].numpy()) for x in levels]):
+        np.testing.assert_allclose(sheet(plot_images(same)), drawn, atol=0.51 / 255)
+    np.testing.assert_allclose(sheet(plot_images(data.Images(levels))), drawn, atol=0.51 / 255)
 
 
 def test_captions_stand_under_their_images():
@@ -135,19 +144,23 @@ def test_curves_carry_their_names_at_their_ends():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: plot_images(GREY[0]), ValueError, r"shape \(N, 1 or 3, H, W\), got \(1, 28, 28\)"),
-        (lambda: plot_images(torch.rand(2, 2, 8, 8)), ValueError, r"got \(2, 2, 8, 8\)"),
-        (lambda: plot_images(GREY[:0]), ValueError, "an image for every caption, got 0 and 0"),
-        (lambda: plot_images(GREY, captions="abcd"), ValueError, "an image for every caption, got 3 and 4"),
-        (lambda: plot_images((GREY * 255).byte()), TypeError, "expected float pixels .* got torch.uint8"),
-        (lambda: plot_images(GREY.log() / 0 * 0), ValueError, "finite pixels, got NaN or infinity"),
+        (lambda: plot_images(GREY[0, 0]), ValueError, r"images must be at least one image.*got shape \(28, 28\)"),
+        (lambda: plot_images(torch.rand(2, 2, 8, 8)), ValueError, r"images must have 1 or 3 .*\(2, 2, 8, 8\)$"),
+        (lambda: plot_images(torch.rand(2, 8, 8, 3)), ValueError, r"numpy.moveaxis\(images, -1, -3\)"),
+        (lambda: plot_images(torch.rand(9, 8, 3)), ValueError, r"images\[:, None\] if these are gray.*moveaxis"),
+        (lambda: plot_images(GREY[:0]), ValueError, "images must be at least one image"),
+        (lambda: plot_images(GREY, captions=list("abcd")), ValueError, "captions must be .* got 4 for 3"),
+        (lambda: plot_images(GREY, captions="abc"), TypeError, "captions must be a sequence, got 'abc'"),
+        (lambda: plot_images(GREY * 255), ValueError, r"images must be pixels in \[0, 1\], .* write x / 255"),
+        (lambda: plot_images(9 * GREY - 5), ValueError, "if they are logits"),
+        (lambda: plot_images(GREY.log() / 0 * 0), ValueError, "got nan … nan; did training diverge"),
         (
             lambda: plot_reconstructions(GREY, {"few": GREY[:2]}),
             ValueError,
-            r"'few' of shape \(3, .* got \(2",
+            r"rows\['few'\] must be of shape \(3, .* got \(2",
         ),
-        (lambda: plot_codes(CODES[:, :1], LABELS), ValueError, r"at least 2\) .* got \(20, 1\) and \(20,\)"),
-        (lambda: plot_codes(CODES, LABELS[:5]), ValueError, r"got \(20, 2\) and \(5,\)"),
+        (lambda: plot_codes(CODES[:, :1], LABELS), ValueError, r"codes must have two coordinates at least, got shape \(20, 1\)"),
+        (lambda: plot_codes(CODES, LABELS[:5]), ValueError, r"labels must be one for each of 20 codes, got shape \(5,\)"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, error, words):

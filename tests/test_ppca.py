@@ -103,7 +103,9 @@ def test_in_another_unit_the_answer_is_the_same_in_that_unit(units):
     ):
         plain, other = make(x), make(x * units)
         shift = x.shape[1] * np.log(units)
-        torch.testing.assert_close(other.log_evidence(x * units) + shift, plain.log_evidence(x), rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(
+            other.log_evidence(x * units) + shift, plain.log_evidence(x), rtol=1e-8, atol=1e-8
+        )
         torch.testing.assert_close(other.variance / units**2, plain.variance, rtol=1e-5, atol=0)
         torch.testing.assert_close(other.mean / units, plain.mean)
 
@@ -138,8 +140,14 @@ def test_rescaling_is_never_less_likely_and_makes_the_codes_vary_as_the_prior_sa
 
 
 REFUSED = {
-    "in closed form": (lambda: ppca.closed_form(torch.zeros(3, 4), 4), "latents must be from 1 to 3 for data of 4 numbers, got 4"),
-    "to start": (lambda: ppca.random_start(torch.zeros(3, 4), 0, torch.Generator()), "latents must be a whole number of at least 1, got 0"),
+    "in closed form": (
+        lambda: ppca.closed_form(torch.zeros(3, 4), 4),
+        "latents must be from 1 to 3 for data of 4 numbers, got 4",
+    ),
+    "to start": (
+        lambda: ppca.random_start(torch.zeros(3, 4), 0, torch.Generator()),
+        "latents must be a whole number of at least 1, got 0",
+    ),
 }
 
 

@@ -11,12 +11,11 @@ import torch
 from tiny import QUICK, Level, at_step, gray, new_autoencoder, new_vae, same_but_for_time, weights
 from torch import nn
 
-from vae_lab.training import checkpoint as checkpoints
-from vae_lab.training import loop
-from vae_lab.training import run as runs
 from vae_lab.objectives import elbo, squared_error
+from vae_lab.training import checkpoint as checkpoints
+from vae_lab.training import fit, loop
+from vae_lab.training import run as runs
 from vae_lab.training.run import History, TrainingDiverged
-from vae_lab.training import fit
 
 LONG = {"epochs": 30, "batch_size": 20, "learning_rate": 1e-2}  # 3 steps an epoch, 90 in all
 
@@ -271,7 +270,9 @@ def test_a_gradient_that_is_not_finite_is_noticed_though_the_objective_is(tmp_pa
     def ascend(model, x, optimizer, *, objective):
         taken.append(None)
         bad = lambda m, x: Level(rooted(objective(m, x).value))  # noqa: E731
-        return plain(model, x, optimizer, objective=bad if len(taken) == 90 else lambda m, x: Level(elbo(m, x).value))
+        return plain(
+            model, x, optimizer, objective=bad if len(taken) == 90 else lambda m, x: Level(elbo(m, x).value)
+        )
 
     monkeypatch.setattr(checkpoints, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(loop, "ascend", ascend)
@@ -354,7 +355,9 @@ def test_a_test_set_that_gives_no_number_stops_training_too(value):
         return Level(x.new_full((len(x),), value if len(seen) > 40 else -1.0))
 
     seen, model = [], new_vae()
-    with pytest.raises(TrainingDiverged, match="became not finite on the test set at step 45 of 90") as caught:
+    with pytest.raises(
+        TrainingDiverged, match="became not finite on the test set at step 45 of 90"
+    ) as caught:
         fit(model, gray(), watched, test=gray(30), **LONG)
     assert torch.equal(weights(model), seen[40]) and len(caught.value.history) == 45
     assert [step for step, _ in caught.value.history.test] == [9, 18, 27, 36]

@@ -31,7 +31,9 @@ def test_four_cycles_of_which_half_is_rising(progress, weight):
 @pytest.mark.parametrize("share", [0, -0.1, 1.5, float("nan")])
 def test_a_share_must_be_one(schedule, share):
     name = "until" if schedule is Linear else "rising"
-    with pytest.raises(ValueError, match=f"{name} must be a finite number above 0 and at most 1, got {share}"):
+    with pytest.raises(
+        ValueError, match=f"{name} must be a finite number above 0 and at most 1, got {share}"
+    ):
         schedule(**{name: share})
 
 

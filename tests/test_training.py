@@ -12,15 +12,15 @@ from sklearn.decomposition import PCA
 from tiny import QUICK, SHAPE, gray, new_autoencoder, new_vae, weights
 from torch import nn
 
+from vae_lab.arguments import NotFiniteError
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
+from vae_lab.ensembles import Ensemble
 from vae_lab.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from vae_lab.metrics import log_likelihood
 from vae_lab.models import VAE, Autoencoder, check_decoder
 from vae_lab.nets import mlp_decoder, mlp_encoder
 from vae_lab.objectives import ELBO, SquaredError, beta_elbo, elbo, squared_error
-from vae_lab.arguments import NotFiniteError
-from vae_lab.ensembles import Ensemble
 from vae_lab.training import TrainingDiverged, evaluate, fit, loop, steps
 
 
@@ -159,8 +159,12 @@ def test_fewer_images_than_a_batch_are_one_batch(patterns, epochs):
         ({"epochs": 0}, ValueError, "epochs must be a whole number of at least 1, got 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be a whole number of at least 1, got 1.5"),
         ({"epochs": True}, TypeError, "epochs must be a whole number of at least 1, got True"),
-        ({"batch_size": 0}, ValueError, 'batch_size, if not "auto", must be a whole number of at least 1, got 0'),
-        ({"batch_size": "all"}, TypeError, 'batch_size, if not "auto", must be a whole .*, got \'all\''),
+        (
+            {"batch_size": 0},
+            ValueError,
+            'batch_size, if not "auto", must be a whole number of at least 1, got 0',
+        ),
+        ({"batch_size": "all"}, TypeError, "batch_size, if not \"auto\", must be a whole .*, got 'all'"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate must be a finite number above 0, got -1.0"),
         ({"learning_rate": math.nan}, ValueError, "learning_rate must be a finite number above 0, got nan"),
         ({"seed": 2**70}, ValueError, "seed must be a whole number from"),
@@ -295,8 +299,14 @@ def scalar(model, x):
 @pytest.mark.parametrize(
     ("objective", "words"),
     [
-        (scalar, r"one number for each image, but its log_lik is .* and not of shape \(20,\); sum over pixels"),
-        (lambda m, x: ELBO(*(t[:, None] for t in elbo(m, x))), r"its log_lik is .*\(20, 1\) and not of shape"),
+        (
+            scalar,
+            r"one number for each image, but its log_lik is .* and not of shape \(20,\); sum over pixels",
+        ),
+        (
+            lambda m, x: ELBO(*(t[:, None] for t in elbo(m, x))),
+            r"its log_lik is .*\(20, 1\) and not of shape",
+        ),
         (lambda m, x: ELBO(elbo(m, x).log_lik, elbo(m, x).kl.sum()), "its kl is .* not of shape"),
         (lambda m, x: ELBO(elbo(m, x).log_lik, 0.0), "its kl is 0.0 and not of shape"),
         (lambda m, x: elbo(m, x).value, "must return a NamedTuple of terms with a property `value`"),
@@ -314,14 +324,18 @@ def test_terms_that_are_not_one_number_an_image_are_refused(objective, words):
         lambda: evaluate(model, gray(), objective, batch_size=20),
     ]
     for call in calls:
-        with pytest.raises((ValueError, TypeError), match=f"^objective {words}|^objective must.*{words}") as caught:
+        with pytest.raises(
+            (ValueError, TypeError), match=f"^objective {words}|^objective must.*{words}"
+        ) as caught:
             call()
         assert "\n" not in str(caught.value)
     assert torch.equal(weights(model), before)
 
 
 def test_an_objective_without_a_gradient_is_refused():
-    with pytest.raises(ValueError, match="objective's value does not depend on any parameter that may change"):
+    with pytest.raises(
+        ValueError, match="objective's value does not depend on any parameter that may change"
+    ):
         fit(new_vae(), gray(), lambda m, x: ELBO(*(t.detach() for t in elbo(m, x))), **QUICK)
     frozen = new_vae().requires_grad_(False)
     with pytest.raises(ValueError, match="model has no parameter that may change"):
@@ -341,7 +355,9 @@ class Squashed(nn.Module):
 
 SQUASHED = {
     "Sigmoid": lambda: nn.Sequential(mlp_decoder(2, SHAPE), nn.Sigmoid()),
-    "Sigmoid within": lambda: nn.Sequential(nn.Sequential(mlp_decoder(2, SHAPE), nn.Sigmoid()), nn.Identity()),
+    "Sigmoid within": lambda: nn.Sequential(
+        nn.Sequential(mlp_decoder(2, SHAPE), nn.Sigmoid()), nn.Identity()
+    ),
     "Sigmoid, then a shape": lambda: nn.Sequential(nn.Linear(2, 16), nn.Sigmoid(), nn.Unflatten(1, SHAPE)),
     "Tanh": lambda: mlp_decoder(2, SHAPE).append(nn.Tanh()),
     "ReLU": lambda: mlp_decoder(2, SHAPE).append(nn.ReLU()),
@@ -364,7 +380,9 @@ def test_a_decoder_that_squashes_what_will_be_squashed_is_refused(kind, likeliho
         lambda: evaluate(model, x),
         lambda: log_likelihood(model, x, n_samples=2),
     ):
-        with pytest.raises(ValueError, match=f"the decoder .*{likelihood.__name__} takes raw numbers") as caught:
+        with pytest.raises(
+            ValueError, match=f"the decoder .*{likelihood.__name__} takes raw numbers"
+        ) as caught:
             call()
         assert "\n" not in str(caught.value)
 
@@ -386,12 +404,16 @@ def test_no_decoder_that_does_not_squash_is_accused(seed, activation):
 def test_a_squash_is_right_where_nothing_follows_it():
     model = VAE(mlp_encoder(SHAPE, 4), SQUASHED["Sigmoid"](), 2, Gaussian(mean=nn.Identity()))
     assert fit(model, gray(), **QUICK).complete
-    assert fit(Autoencoder(mlp_encoder(SHAPE, 2), SQUASHED["Sigmoid"]()), gray(), squared_error, **QUICK).complete
+    assert fit(
+        Autoencoder(mlp_encoder(SHAPE, 2), SQUASHED["Sigmoid"]()), gray(), squared_error, **QUICK
+    ).complete
 
 
 def test_looking_at_the_decoder_leaves_no_trace():
     model = new_vae()
-    model.decoder = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 16), nn.Unflatten(1, SHAPE))
+    model.decoder = nn.Sequential(
+        nn.Linear(2, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 16), nn.Unflatten(1, SHAPE)
+    )
     model.decoder[1].eval()
     before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     check_decoder(model)
@@ -425,7 +447,13 @@ def test_an_ensemble_tells_the_means_of_each_member(tmp_path):
     for member, kl in zip(ensemble.members(), terms.kl, strict=True):
         assert evaluate(member, gray(30)).kl == pytest.approx(kl.item(), rel=1e-5)
     assert torch.equal(history.test[-1][1].kl, terms.kl) and "last 20 steps: log_lik" in repr(history)
-    again = fit(Ensemble([new_vae(seed) for seed in range(3)]), gray(), test=gray(30), checkpoint=tmp_path / "run", **QUICK)
+    again = fit(
+        Ensemble([new_vae(seed) for seed in range(3)]),
+        gray(),
+        test=gray(30),
+        checkpoint=tmp_path / "run",
+        **QUICK,
+    )
     assert again.terms == history.terms and torch.equal(again.test[-1][1].kl, terms.kl)
 
 
@@ -465,7 +493,9 @@ def test_seeds_of_any_kind(seed):
 
 def test_a_decoder_that_does_not_fit_its_codes_says_so():
     model = VAE(mlp_encoder(SHAPE, 20), mlp_decoder(8, SHAPE), 10)
-    words = r"the decoder cannot take codes of shape \(16, 10\) \(torch.float32 on cpu\): .*mat1 and mat2 shapes"
+    words = (
+        r"the decoder cannot take codes of shape \(16, 10\) \(torch.float32 on cpu\): .*mat1 and mat2 shapes"
+    )
     with pytest.raises(ValueError, match=words):
         fit(model, gray(), **QUICK)
 

@@ -85,10 +85,10 @@ def test_the_line_is_the_gradient_of_the_integral(in_javascript, i):
 
 
 REFUSED = {
-    "objective": ({"objective": "hill"}, "unknown objective 'hill'.*bowl, waves, step"),
-    "mean": ({"mu": 5.0}, "sliders reach from -3 to 3.*got 5.0"),
-    "scale": ({"sigma": 0.0}, "from 0.1 to 2 for sigma"),
-    "draws": ({"draws": 1}, "2 to 1000 draws, got 1"),
+    "objective": ({"objective": "hill"}, "objective must be one of bowl, waves, step, got 'hill'"),
+    "mean": ({"mu": 5.0}, "mu must be a finite number from -3 to 3, got 5.0"),
+    "scale": ({"sigma": 0.0}, "sigma must be a finite number from 0.1 to 2, got 0.0"),
+    "draws": ({"n_samples": 1}, "n_samples must be a whole number from 2 to 1000, got 1"),
 }
 
 

@@ -183,7 +183,10 @@ def test_the_mixtures_bound_misses_the_choice_of_names():
 
 REFUSED = {
     "a sum is missing": (lambda: variational.black_box(lambda z: -z.square(), start(0.0, 0.0)), "sum over"),
-    "not finite": (lambda: variational.monte_carlo_elbo(lambda z: z.sum(-1).log(), start(0.0, -9.0)), "not finite"),
+    "not finite": (
+        lambda: variational.monte_carlo_elbo(lambda z: z.sum(-1).log(), start(0.0, -9.0)),
+        "not finite",
+    ),
     "no grid": (lambda: variational.square_grid(0, 5), "half_width must be a finite number above 0, got 0"),
     "other points": (lambda: variational.kl_on_grid(torch.zeros(3), torch.zeros(4), 1), "same points"),
     "no components": (lambda: BayesianMixture(0), "components must be a whole number of at least 1, got 0"),

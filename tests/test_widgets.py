@@ -326,7 +326,7 @@ WRONG = {
     "too few ranges": ({"ranges": [(-1, 1), (-1, 1)]}, "one .* or 3 of them"),
     "too few names": ({"names": ["a"]}, "names must hold 3"),
     "too short a start": ({"start": [1]}, "start must hold 3"),
-    "a start that is no number": ({"start": [0, np.nan, 0]}, "start must hold 3 finite numbers.*nan"),
+    "a start that is no number": ({"start": [0, np.nan, 0]}, r"start\[1\] must be a finite number, got nan"),
 }
 
 
@@ -354,16 +354,16 @@ def trained(last: str) -> tuple[nn.Sequential, torch.Tensor]:
 
 def test_a_decoder_of_logits_is_refused():
     decoder, codes = trained("logits")
-    found = r"gives -\d+\S* … \d+\S* for the codes, but pixels are in \[0, 1\]; append nn.Sigmoid\(\)"
+    found = r"images for the codes must be pixels in \[0, 1\], got -\d+ … \d+; append nn.Sigmoid\(\)"
     with pytest.raises(ValueError, match=found) as refusal:
         latent_explorer(decoder, codes=codes, prior=False)
     assert "\n" not in str(refusal.value)
     for arguments in ({}, {"start": codes[0].tolist(), "ranges": (-9, 9)}):
-        with pytest.raises(ValueError, match=r"(at the start|for draws from N\(0, I\)), but pixels"):
+        with pytest.raises(ValueError, match=r"images (at the start|for draws from N\(0, I\)) must be pixels"):
             latent_explorer(decoder, **arguments)
     latent_explorer(nn.Sequential(decoder, nn.Sigmoid()), codes=codes)
     with pytest.raises(
-        ValueError, match=r"gives -\d\S* … \d\S* for the codes"
+        ValueError, match=r"for the codes must be pixels in \[0, 1\], got -\d"
     ):  # pixels in [−1, 1], as of other books' data
         latent_explorer(nn.Sequential(decoder, nn.Tanh()), codes=codes)
     nothing = nn.Sequential(decoder, nn.ReLU())
@@ -398,7 +398,7 @@ NO_BOOKS = {
     "shape": ({"frames": np.zeros((3, 4))}, r"\(T, H, W\).*got \(3, 4\)"),
     "range": ({"frames": np.full((1, 2, 2), 7.0)}, "7 … 7"),
     "captions": ({"frames": np.zeros((3, 2, 2)), "captions": ["one"]}, "captions must be 3"),
-    "curve": ({"frames": np.zeros((3, 2, 2)), "curve": ([1, 2, 3], [1, 2])}, "coordinates must be 3.*got 2"),
+    "curve": ({"frames": np.zeros((3, 2, 2)), "curve": ([1, 2, 3], [1, 2])}, r"curve\[1\] must be 3.*got 2"),
     "start": ({"frames": np.zeros((3, 2, 2)), "start": 3}, "0 … 2; got 3"),
 }
 

@@ -233,7 +233,9 @@ def function(name: str, value: Any) -> Callable:
 def cpu_generator(name: str, value: Any) -> torch.Generator:
     """A generator of random numbers on the CPU, whose draws are the same for every device."""
     if not isinstance(value, torch.Generator) or value.device.type != "cpu":
-        raise _wrong(name, "a torch.Generator on the CPU", value, hint="torch.Generator().manual_seed(0) is one")
+        raise _wrong(
+            name, "a torch.Generator on the CPU", value, hint="torch.Generator().manual_seed(0) is one"
+        )
     return value
 
 
@@ -263,7 +265,9 @@ def tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, list | tuple) and value and any(isinstance(item, Tensor) for item in value):
         parts = [tensor(f"{name}[{i}]", item) for i, item in enumerate(value)]
         if len({(part.shape, part.device) for part in parts}) > 1:
-            raise ValueError(f"{name} holds tensors of several shapes or devices, {_several(parts)}; pad them")
+            raise ValueError(
+                f"{name} holds tensors of several shapes or devices, {_several(parts)}; pad them"
+            )
         return torch.stack([part.to(torch.result_type(part, parts[0])) for part in parts])
     return _from_numpy(name, value)
 
@@ -381,7 +385,10 @@ def _several(parts: list[Tensor]) -> str:
 
 
 def _limits(least=None, most=None, above=None) -> str:
-    least, most = (None if x in (None, -math.inf, math.inf) else x for x in (least, most))
+    least, most, above = (
+        None if x in (None, -math.inf, math.inf) else f"{x:g}" if isinstance(x, float) else x
+        for x in (least, most, above)
+    )
     if above is not None:
         return f" above {above}" + (f" and at most {most}" if most is not None else "")
     if least is not None and most is not None:
@@ -413,6 +420,8 @@ NonNegative = Annotated[float, real(0)]
 Share = Annotated[float, real(above=0, most=1)]
 Points = Annotated[Tensor, points()]
 Device = Annotated[torch.device, device]
+Numbers = Annotated[Sequence[float], several(real())]
+Words = Annotated[Sequence[str], several(text)]
 VAELike = Annotated[nn.Module, having("prior", "encode", "decode", like="models.VAE")]
 AutoencoderLike = Annotated[nn.Module, having("encode", "decode", like="models.Autoencoder")]
 

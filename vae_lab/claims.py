@@ -34,7 +34,9 @@ def claim(sentence: str, condition) -> None:
     """
     holds = condition.item() if getattr(condition, "ndim", None) == 0 else condition
     if not isinstance(holds, bool):
-        raise TypeError(f"condition must be one truth value, got {shown(condition)}; compare, then use .all() or .any()")
+        raise TypeError(
+            f"condition must be one truth value, got {shown(condition)}; compare, then use .all() or .any()"
+        )
     if not holds:
         raise ClaimFailedError(f"this run does not bear out: {sentence}")
     kept = Claim(sentence)

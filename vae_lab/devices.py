@@ -80,7 +80,9 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
         states["device"] = torch.get_device_module(device).get_rng_state()
     if process()[1] == 1:
         return {name: state[None] for name, state in states.items()}
-    rows = {name: [torch.empty_like(s, device=device) for _ in range(process()[1])] for name, s in states.items()}
+    rows = {
+        name: [torch.empty_like(s, device=device) for _ in range(process()[1])] for name, s in states.items()
+    }
     for name, state in states.items():
         dist.all_gather(rows[name], state.to(device))
     return {name: torch.stack(each).cpu() for name, each in rows.items()}
@@ -159,7 +161,9 @@ def in_precision(objective: Callable, precision: str, device: torch.device) -> C
     if precision == "float32":
         return objective
     if not torch.amp.is_autocast_available(device.type):
-        raise ValueError(f'precision="{precision}" is not there on {device.type} in torch {torch.__version__}; use "float32"')
+        raise ValueError(
+            f'precision="{precision}" is not there on {device.type} in torch {torch.__version__}; use "float32"'
+        )
 
     def in_bfloat16(model, x):
         with torch.autocast(device.type, torch.bfloat16):

@@ -69,10 +69,18 @@ class Mixture:
         finite("the mixture", self.means, "look at what its means were computed from")
         total = self.log_w.logsumexp(0).exp().item()
         if not abs(total - 1) < 1e-6:
-            raise ValueError(f"log_w must be logarithms of weights that sum to one, but they sum to {total:.6g}")
+            raise ValueError(
+                f"log_w must be logarithms of weights that sum to one, but they sum to {total:.6g}"
+            )
         across = self.covariances.mT
-        bad = (torch.linalg.cholesky_ex(self.covariances).info > 0) | ~self.covariances.isfinite().all(-1).all(-1)
-        bad |= ((self.covariances - across).abs() > 1e-8 * self.covariances.abs().amax((1, 2), True)).any(-1).any(-1)
+        bad = (torch.linalg.cholesky_ex(self.covariances).info > 0) | ~self.covariances.isfinite().all(
+            -1
+        ).all(-1)
+        bad |= (
+            ((self.covariances - across).abs() > 1e-8 * self.covariances.abs().amax((1, 2), True))
+            .any(-1)
+            .any(-1)
+        )
         if bad.any():
             raise ValueError(
                 f"covariances must be symmetric and positive definite, but number {bad.nonzero()[0].item()} is not; "
@@ -184,7 +192,10 @@ def fit(model: ModelLike, x: Points, *, tolerance: NonNegative = 1e-9, max_iter:
 
     Raises `NotFiniteError` if log p(x) is no finite number at the start.
     """
-    history, converged = [finite("the mean log p(x)", _mean_evidence(model, x), "look at the start").item()], False
+    history, converged = (
+        [finite("the mean log p(x)", _mean_evidence(model, x), "look at the start").item()],
+        False,
+    )
     while len(history) <= max_iter and not converged:
         later, before = model.m_step(x, model.e_step(x)), history[-1]
         reached = _mean_evidence(later, x).item()
@@ -219,9 +230,7 @@ def mixture_around(x: Points, means, *, variance=None) -> Mixture:
 
 
 @checked
-def kmeans_plus_plus(
-    x: Points, k: Count, generator: Annotated[torch.Generator, cpu_generator]
-) -> Tensor:
+def kmeans_plus_plus(x: Points, k: Count, generator: Annotated[torch.Generator, cpu_generator]) -> Tensor:
     """K of the points (N, D), each drawn with probability ∝ squared distance to the nearest one so far.
 
     Distances are in standard deviations of the columns. Source: Arthur & Vassilvitskii 2007. Where no point is
@@ -273,7 +282,9 @@ def _held_above(covariances: Tensor, before: Tensor, scale: Tensor, floor: float
     if not low:
         return covariances
     which = f"component {low[0]}" if len(low) == 1 else f"components {', '.join(map(str, low))}"
-    warn_singular(f"{which} collapsed onto too few points: variance there is held at {floor:.2g} of the data's")
+    warn_singular(
+        f"{which} collapsed onto too few points: variance there is held at {floor:.2g} of the data's"
+    )
     raised = (vectors * values.maximum(least[:, None])[:, None]) @ vectors.mT * units
     covariances = covariances.clone()
     covariances[low] = (raised + raised.mT)[low] / 2

@@ -85,8 +85,12 @@ def _alike(members) -> list[VAE]:
     if not members or not all(isinstance(member, VAE) for member in members):
         raise TypeError(f"members must be a list of VAEs, at least one, got {shown(members)}")
     first = members[0]
-    if not all(isinstance(body, nn.Sequential) for member in members for body in (member.encoder, member.decoder)):
-        raise TypeError("members must have encoders and decoders that are nn.Sequential; see nets.mlp_encoder")
+    if not all(
+        isinstance(body, nn.Sequential) for member in members for body in (member.encoder, member.decoder)
+    ):
+        raise TypeError(
+            "members must have encoders and decoders that are nn.Sequential; see nets.mlp_encoder"
+        )
     if any(p.requires_grad for p in first.likelihood.parameters()):
         raise ValueError("members share one likelihood, so it must not learn; train them one by one")
     for number, member in enumerate(members[1:], 1):
@@ -95,7 +99,9 @@ def _alike(members) -> list[VAE]:
             if not torch.equal(value, member.likelihood.state_dict().get(key, value + 1)):
                 others.append(f"likelihood.{key}: not the same")
         if others:
-            raise ValueError(f"members must be of one architecture, but number {number} is not: {'; '.join(others)}")
+            raise ValueError(
+                f"members must be of one architecture, but number {number} is not: {'; '.join(others)}"
+            )
     return members
 
 

@@ -82,9 +82,7 @@ def best_constant(values: Tensor, scores: Tensor) -> Tensor:
 
 
 @checked
-def score_function_elbo(
-    model: VAELike, x: Tensor, *, n_samples: Count = 1, baseline: bool = False
-) -> ELBO:
+def score_function_elbo(model: VAELike, x: Tensor, *, n_samples: Count = 1, baseline: bool = False) -> ELBO:
     """The ELBO, with a gradient in φ that never passes through z: (log p(x|z) − b) ∇_φ log q_φ(z|x).
 
     Value and gradient in θ are those of `objectives.elbo` at the same draws; the KL is in closed form.
@@ -124,7 +122,9 @@ def _member(family: Family, rows: Tensor) -> Distribution:
 def _values(f: Callable, z: Tensor, n_samples: int) -> Tensor:
     values = f(z)
     if not isinstance(values, Tensor) or values.shape != (n_samples,):
-        raise ValueError(f"f must give one number a draw, ({n_samples},); got {shown(values)}: sum over the rest")
+        raise ValueError(
+            f"f must give one number a draw, ({n_samples},); got {shown(values)}: sum over the rest"
+        )
     finite("the gradient", values.detach(), "look at f")
     return values
 
@@ -132,5 +132,7 @@ def _values(f: Callable, z: Tensor, n_samples: int) -> Tensor:
 def _others(numbers: Tensor, name: str) -> Tensor:
     """For every draw the sum over all others."""
     if not numbers.ndim or len(numbers) < 2:
-        raise ValueError(f"{name} must be of two draws or more, for a baseline is from the others, got {shown(numbers)}")
+        raise ValueError(
+            f"{name} must be of two draws or more, for a baseline is from the others, got {shown(numbers)}"
+        )
     return numbers.sum(0) - numbers

@@ -34,7 +34,7 @@ PLAIN += (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_form
 PLAIN += (re.Pattern, logging.Logger)
 CONTAINERS = (list, tuple, dict, set, frozenset)
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
-DESCRIPTORS += (type(namedtuple('_', 'field').field),)
+DESCRIPTORS += (type(namedtuple("_", "field").field),)
 BOOKKEEPING = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 BOOKKEEPING |= {"_is_full_backward_hook", "_compiled_call_impl"}
 OF_CLASSES = {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__"}
@@ -63,11 +63,14 @@ def describe(**things: Any) -> dict[str, str]:
 
 
 def differences(there: dict[str, str], here: dict[str, str], *, most: int = 3) -> list[str]:
-    """"where: what there, what here" for what differs; short and readable ones first."""
+    """ "where: what there, what here" for what differs; short and readable ones first."""
 
     def rank(name: str) -> tuple:
         values = [side.get(name, "") for side in (there, here)]
-        digests, references = any("sha256" in v for v in values), any(" of " in v or v[:3] == "as " for v in values)
+        digests, references = (
+            any("sha256" in v for v in values),
+            any(" of " in v or v[:3] == "as " for v in values),
+        )
         return digests, references, "keywords" not in name, name.count("."), name
 
     names = sorted((name for name in {**there, **here} if there.get(name) != here.get(name)), key=rank)
@@ -187,7 +190,9 @@ class _Teller:
         self.told[where] = f"class of {', '.join(base.__name__ for base in kind.__bases__)}"
         for base in kind.__bases__:
             if not _is_installed_class(base):
-                self.tell_type(f"{where}.{base.__name__}", base) if built else self.tell(f"{where}.{base.__name__}", base)
+                self.tell_type(f"{where}.{base.__name__}", base) if built else self.tell(
+                    f"{where}.{base.__name__}", base
+                )
         for name, value in vars(kind).items():
             passed_over = name in OF_CLASSES or (built and name in ("__init__", "__new__", "__post_init__"))
             if not passed_over and not isinstance(value, DESCRIPTORS):
@@ -215,7 +220,9 @@ class _Teller:
             if weight is not None:
                 self.tell(f"{where}.{name}", weight)
                 self.told[f"{where}.{name}"] += f" {tuple(weight.shape)} {weight.dtype}"
-                self.told[f"{where}.{name}"] += ", frozen" * (name in model._parameters and not weight.requires_grad)
+                self.told[f"{where}.{name}"] += ", frozen" * (
+                    name in model._parameters and not weight.requires_grad
+                )
         for name, part in model._modules.items():
             self.tell(f"{where}.{name}", part)
 
@@ -298,7 +305,13 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _installed_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
-    folders = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
+    folders = [
+        paths["stdlib"],
+        paths["platstdlib"],
+        paths["purelib"],
+        paths["platlib"],
+        *site.getsitepackages(),
+    ]
     return tuple({str(Path(folder)) for folder in [*folders, *users]})
 
 
@@ -323,10 +336,12 @@ def _hides_state(kind: type) -> bool:
         return False
     added, slots = kind.__basicsize__ - kind.__base__.__basicsize__, vars(kind).get("__slots__", ())
     slots = 1 if isinstance(slots, str) else len(slots)
-    has_attributes = slots > 0 or hasattr(kind, "__dict__") and kind.__dictoffset__ != 0
+    has_attributes = slots > 0 or (hasattr(kind, "__dict__") and kind.__dictoffset__ != 0)
     return added > 8 * (slots + 2) or (added > 0 and not has_attributes)
 
 
 def _slots(kind: type) -> tuple[str, ...]:
     slots = vars(kind).get("__slots__", ())
-    return tuple(name for name in ((slots,) if isinstance(slots, str) else slots) if not name.startswith("__"))
+    return tuple(
+        name for name in ((slots,) if isinstance(slots, str) else slots) if not name.startswith("__")
+    )

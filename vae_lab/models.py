@@ -12,7 +12,16 @@ from vae_lab import devices
 from vae_lab.arguments import Count, checked, one_line
 from vae_lab.likelihoods import Bernoulli
 
-SQUASHING = (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh, nn.Softmax, nn.LogSigmoid, nn.ReLU, nn.Softplus)
+SQUASHING = (
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Hardsigmoid,
+    nn.Hardtanh,
+    nn.Softmax,
+    nn.LogSigmoid,
+    nn.ReLU,
+    nn.Softplus,
+)
 SHAPING = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout)
 
 
@@ -77,7 +86,9 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Distribution:
         """p_θ(x|z) for codes z of shape (B, L) or (K, B, L), also a single one (L,); batch shape (B,) or (K, B)."""
         if not z.ndim or z.shape[-1] != self.latents:
-            raise ValueError(f"z must be codes of length {self.latents}, (…, {self.latents}), got {tuple(z.shape)}")
+            raise ValueError(
+                f"z must be codes of length {self.latents}, (…, {self.latents}), got {tuple(z.shape)}"
+            )
         batch = z.shape[:-1]
         raw = through(self.decoder, z.reshape(-1, self.latents), "decoder", "codes")  # (B, C, H, W)
         return self.likelihood(raw.reshape(*batch, *raw.shape[1:]), event_dims=raw.ndim - 1)
@@ -116,7 +127,9 @@ def check_decoder(model: nn.Module) -> None:
     decoder, likelihood = getattr(model, "decoder", None), getattr(model, "likelihood", None)
     if not getattr(likelihood, "squashes", False) or not isinstance(decoder, nn.Module):
         return
-    advice = f"{type(likelihood).__name__} takes raw numbers and squashes them itself; let the decoder end before"
+    advice = (
+        f"{type(likelihood).__name__} takes raw numbers and squashes them itself; let the decoder end before"
+    )
     last = _last_layer(decoder)
     if isinstance(last, SQUASHING):
         raise ValueError(f"the decoder ends in {type(last).__name__}, but {advice} it")

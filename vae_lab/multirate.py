@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab.arguments import Count, checked, having, real, several
-
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.models import VAE
 from vae_lab.objectives import beta_elbo

@@ -20,7 +20,9 @@ Sizes = Annotated[tuple[int, ...], several(whole(1))]
 def _layer(name: str, value) -> Callable[[], nn.Module]:
     """A class of layers, or a function that makes one."""
     if isinstance(value, nn.Module) or not callable(value):
-        raise TypeError(f"{name} must be a class of layers such as nn.ReLU, not one of them, got {shown(value)}")
+        raise TypeError(
+            f"{name} must be a class of layers such as nn.ReLU, not one of them, got {shown(value)}"
+        )
     return value
 
 

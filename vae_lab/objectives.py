@@ -90,9 +90,7 @@ def squared_error(model: AutoencoderLike, x: Tensor) -> SquaredError:
 
 
 @checked
-def denoising_error(
-    model: AutoencoderLike, x: Tensor, corrupt: Callable[[Tensor], Tensor]
-) -> SquaredError:
+def denoising_error(model: AutoencoderLike, x: Tensor, corrupt: Callable[[Tensor], Tensor]) -> SquaredError:
     """−‖x − g(f(x̃))‖² for x̃ drawn around x: the clean image from a corrupted one (Vincent et al. 2008).
 
     corrupt : images (B, …) → corrupted images of the same shape, drawn afresh at every call
@@ -136,9 +134,7 @@ def _misfit(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 @checked
-def jacobian_norm(
-    function: Callable[[Tensor], Tensor], x: Tensor, *, probes: Count | None = None
-) -> Tensor:
+def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor, *, probes: Count | None = None) -> Tensor:
     """Σ_ij (∂y_i/∂x_j)² of y = function(x) for each x of a batch (B, …), of shape (B,).
 
     No y may depend on the x of another row (as it would under batch normalization).
@@ -172,7 +168,9 @@ def elbo(model: VAELike, x: Tensor, *, n_samples: Count = 1, analytic: bool = Tr
     return _bound(model, x, n_samples, analytic)[0]
 
 
-def _bound(model, x: Tensor, n_samples: int, analytic: bool = True) -> tuple[ELBO, Distribution, Distribution]:
+def _bound(
+    model, x: Tensor, n_samples: int, analytic: bool = True
+) -> tuple[ELBO, Distribution, Distribution]:
     """The ELBO, and the q(z|x) and p(z) that it was computed with."""
     prior, q_z = model.prior(), model.encode(x)
     z = q_z.rsample((n_samples,))  # (K, B, L)
@@ -256,7 +254,6 @@ def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None
             f"the decoder describes images of shape {tuple(decoded)}, but was given {tuple(given)}; "
             "make its last layer fit"
         )
-
 
 
 _weight = real(0)

@@ -3,15 +3,16 @@
 `plot_x(data, *, ax=None) -> ax`; nothing here calls `plt.show()`.
 """
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from vae_lab.arguments import Count, Points, Words, checked, shown, tensor
 from vae_lab.colors import CLASSES, LIGHT
+from vae_lab.data import Images
+from vae_lab.data.pixels import as_labels, to_look_at
 
 Q, P, PRIOR, KL, REC = (LIGHT[name] for name in ("q", "p", "prior", "kl", "rec"))
 INK, MUTED, LINE = (LIGHT[name] for name in ("ink", "faint", "line"))
@@ -64,23 +65,23 @@ def use_style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
 
 
+@checked
 def plot_images(
     images,
     *,
-    columns: int | None = None,
-    captions: Sequence[str] = (),
+    columns: Count | None = None,
+    captions: Words = (),
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw images (N, C, H, W) in [0, 1] as a grid, row by row, each over its caption if it has one.
+    """Draw images (N, C, H, W) as a grid, row by row, each over its caption if it has one.
 
+    images : `Images`, or numbers in [0, 1], or uint8; what strays from [0, 1] a little is clipped
     columns : images in a row; by default all are in one row
     """
-    x = _pixels(images)
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {x.shape}")
-    if not len(x) or len(captions) > len(x):
-        raise ValueError(f"expected an image for every caption, got {len(x)} and {len(captions)}")
+    x = _pixels("images", images)
+    if len(captions) > len(x):
+        raise ValueError(f"captions must be one an image at the most, got {len(captions)} for {len(x)}")
     n, h, w = len(x), *x.shape[2:]
     columns = columns or n
     rows, gap = -(-n // columns), max(1, w // 14)
@@ -89,7 +90,7 @@ def plot_images(
     for i in range(n):
         top, left = i // columns * (h + drop), i % columns * (w + gap)
         sheet[top : top + h, left : left + w] = 1
-        sheet[top : top + h, left : left + w, :3] = x[i].transpose(1, 2, 0).clip(0, 1)
+        sheet[top : top + h, left : left + w, :3] = x[i].transpose(1, 2, 0)
     if ax is None:
         width = min(WIDTH, 0.75 * columns)
         ax = plt.subplots(figsize=(width, width * sheet.shape[0] / sheet.shape[1] + (0.3 if title else 0)))[1]
@@ -102,26 +103,30 @@ def plot_images(
     return ax
 
 
+@checked
 def plot_reconstructions(x, rows: dict, *, first: str = "original", ax: Axes | None = None) -> Axes:
     """Draw named rows of images: `x` (N, C, H, W), called `first`, over what models make of it, by name."""
-    for name, images in rows.items():
+    x = _pixels("x", x)
+    made = {name: _pixels(f"rows[{name!r}]", images) for name, images in rows.items()}
+    for name, images in made.items():
         if images.shape != x.shape:
-            raise ValueError(f"expected {name!r} of shape {tuple(x.shape)} like x, got {tuple(images.shape)}")
-    stacked = np.concatenate([_pixels(x), *map(_pixels, rows.values())])
+            raise ValueError(f"rows[{name!r}] must be of shape {x.shape} like x, got {images.shape}")
+    stacked = np.concatenate([x, *made.values()])
     n, h, w = len(x), *x.shape[2:]
     if ax is None:
         ax = plt.subplots(figsize=(WIDTH, WIDTH / (n + 1.5) * (len(rows) + 1)))[1]
     ax = plot_images(stacked, columns=n, ax=ax)
     for i, name in enumerate([first, *rows]):
-        ax.text(-h / 5, i * (h + max(1, w // 14)) + h / 2, name, ha="right", va="center", fontsize=10)
+        ax.text(-h / 5, i * (h + max(1, w // 14)) + h / 2, str(name), ha="right", va="center", fontsize=10)
     return ax
 
 
-def plot_codes(codes, labels, *, ax: Axes | None = None) -> Axes:
-    """Scatter the first two coordinates of codes (N, L), colored by class and named at its median."""
-    z, y = _array(codes), _array(labels).astype(int)
-    if z.ndim != 2 or z.shape[1] < 2 or y.shape != z.shape[:1]:
-        raise ValueError(f"expected codes (N, at least 2) and labels (N,), got {z.shape} and {y.shape}")
+@checked
+def plot_codes(codes: Points, labels, *, ax: Axes | None = None) -> Axes:
+    """Scatter the first two coordinates of codes (N, L), colored by class (N,) and named at its median."""
+    z, y = codes.numpy(), as_labels("labels", labels, len(codes), of="codes").cpu().numpy()
+    if z.shape[1] < 2:
+        raise ValueError(f"codes must have two coordinates at least, got shape {z.shape}")
     ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
     for k in np.unique(y):
         ax.scatter(*z[y == k, :2].T, s=7, color=CLASSES[k % 10], linewidths=0, alpha=0.8, rasterized=True)
@@ -142,6 +147,7 @@ def plot_codes(codes, labels, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def plot_curves(
     curves: dict,
     *,
@@ -150,13 +156,13 @@ def plot_curves(
     colors: dict | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw named curves, each `(x, y)` or `y`, and write its name where it ends."""
+    """Draw named curves, each `(x, y)` or `y` of numbers, and write its name where it ends."""
+    named = {name: _curve(f"curves[{name!r}]", curve) for name, curve in curves.items()}
     ax = ax or plt.subplots()[1]
-    for name, curve in curves.items():
-        x, y = curve if isinstance(curve, tuple) else (np.arange(len(curve)), curve)
+    for name, (x, y) in named.items():
         (line,) = ax.plot(x, y, color=(colors or {}).get(name))
         ax.annotate(
-            name, (x[-1], y[-1]), (5, 0), textcoords="offset points", color=line.get_color(), va="center"
+            str(name), (x[-1], y[-1]), (5, 0), textcoords="offset points", color=line.get_color(), va="center"
         )
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
@@ -164,23 +170,36 @@ def plot_curves(
     return ax
 
 
-def smooth(values: Sequence[float], width: int = 20) -> tuple[np.ndarray, np.ndarray]:
+@checked
+def smooth(values, width: Count = 20) -> tuple[np.ndarray, np.ndarray]:
     """Means over runs of `width` neighboring steps: (the middle step of each run, the mean)."""
+    values = _row("values", values)
     width = min(width, len(values))
     means = np.convolve(values, np.ones(width) / width, mode="valid")
     return np.arange(len(means)) + (width - 1) / 2, means
 
 
-def _pixels(images) -> np.ndarray:
-    """Images as a float array; refuses whole numbers, which are not in [0, 1], and NaN."""
-    if "int" in str(getattr(images, "dtype", "")):
-        raise TypeError(f"expected float pixels in [0, 1], got {images.dtype}; divide by 255 first")
-    x = _array(images)
-    if not np.isfinite(x).all():
-        raise ValueError("expected finite pixels, got NaN or infinity; did training diverge?")
-    return x
+def _pixels(name: str, images) -> np.ndarray:
+    """(N, 1 or 3, H, W) in [0, 1]."""
+    return to_look_at(name, images.read() if isinstance(images, Images) else images).numpy()
 
 
-def _array(x) -> np.ndarray:
-    """A tensor from any device, or anything array-like, as a NumPy array."""
-    return np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x, dtype=float)
+def _curve(name: str, curve) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers across and up."""
+    if not isinstance(curve, tuple):
+        y = _row(name, curve)
+        return np.arange(len(y)), y
+    if len(curve) != 2:
+        raise ValueError(f"{name} must be numbers, or a pair (x, y) of them, got {len(curve)} rows")
+    x, y = _row(f"{name}[0]", curve[0]), _row(f"{name}[1]", curve[1])
+    if len(x) != len(y):
+        raise ValueError(f"{name} must be a pair of rows of one length, got {len(x)} and {len(y)} numbers")
+    return x, y
+
+
+def _row(name: str, values) -> np.ndarray:
+    """A row of at least one number; NaN and infinity are drawn as gaps."""
+    row = tensor(name, values).detach().cpu()
+    if row.ndim != 1 or not len(row) or row.is_complex():
+        raise ValueError(f"{name} must be a row of numbers, got {shown(values)}")
+    return row.double().numpy()

@@ -31,10 +31,14 @@ class PPCA:
             object.__setattr__(self, name, tensor(name, getattr(self, name)).to("cpu").double())
         d = self.mean.shape
         if len(d) != 1 or not d[0] or self.loadings.ndim != 2 or self.loadings.shape[:1] != d:
-            raise ValueError(f"mean must be (D,) and loadings (D, L), got {tuple(d)} and {tuple(self.loadings.shape)}")
+            raise ValueError(
+                f"mean must be (D,) and loadings (D, L), got {tuple(d)} and {tuple(self.loadings.shape)}"
+            )
         if self.variance.shape != () or not 0 < self.variance.item() < torch.inf:
             raise ValueError(f"variance must be a finite number above 0, got {self.variance.tolist()}")
-        finite("the model", torch.cat([self.mean, self.loadings.flatten()]).detach(), "look at mean and loadings")
+        finite(
+            "the model", torch.cat([self.mean, self.loadings.flatten()]).detach(), "look at mean and loadings"
+        )
 
     @checked
     def e_step(self, x: Points) -> MultivariateNormal:
@@ -123,9 +127,7 @@ class PPCA:
 
 
 @checked
-def random_start(
-    x: Points, latents: Count, generator: Annotated[torch.Generator, cpu_generator]
-) -> PPCA:
+def random_start(x: Points, latents: Count, generator: Annotated[torch.Generator, cpu_generator]) -> PPCA:
     """A place to start EM: the data's mean, random loadings, and half of the quietest column's variance for the noise.
 
     Noise that is loud at first would drown what columns of small numbers have to say.
@@ -134,7 +136,9 @@ def random_start(
     half = column_variances(x) / 2  # (D,)
     noise = torch.randn(x.shape[1], latents, generator=generator, dtype=x.dtype)
     loadings, lengths, _ = torch.linalg.svd(noise * (half[:, None] / latents).sqrt(), full_matrices=False)
-    return PPCA(x.mean(0), loadings * lengths, half.min())  # turned so that no digits of small columns are lost
+    return PPCA(
+        x.mean(0), loadings * lengths, half.min()
+    )  # turned so that no digits of small columns are lost
 
 
 @checked
@@ -146,7 +150,9 @@ def closed_form(x: Points, latents: Count) -> PPCA:
     _check_latents(x, latents)
     columns = column_variances(x)
     triangle = torch.linalg.qr((x - x.mean(0)) / len(x) ** 0.5, mode="r").R
-    _, roots, vectors = torch.linalg.svd(triangle, full_matrices=False)  # no squares: small ones keep their digits
+    _, roots, vectors = torch.linalg.svd(
+        triangle, full_matrices=False
+    )  # no squares: small ones keep their digits
     values = torch.zeros(x.shape[1], dtype=x.dtype)
     values[: len(roots)] = roots.square()
     variance = values[latents:].mean().maximum(FLOOR * columns.min())
@@ -159,4 +165,6 @@ def closed_form(x: Points, latents: Count) -> PPCA:
 def _check_latents(x: Tensor, latents: int) -> None:
     """Refuse as many latents as there are numbers."""
     if latents >= x.shape[1]:
-        raise ValueError(f"latents must be from 1 to {x.shape[1] - 1} for data of {x.shape[1]} numbers, got {latents}")
+        raise ValueError(
+            f"latents must be from 1 to {x.shape[1] - 1} for data of {x.shape[1]} numbers, got {latents}"
+        )

@@ -31,7 +31,9 @@ def recorded(name: str, file: str = "metrics.json") -> Path:
     folder = inside if inside.is_dir() else beside
     there = sorted(path.parent.name for path in folder.glob("*/*") if path.name == file)
     if name not in there:
-        raise RecordError(f"no recorded run {name!r} with a {file}; choose one of {', '.join(there) or 'none'}")
+        raise RecordError(
+            f"no recorded run {name!r} with a {file}; choose one of {', '.join(there) or 'none'}"
+        )
     return folder / name / file
 
 
@@ -65,5 +67,7 @@ def load_decoder(path: Path | str) -> nn.Sequential:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
         decoder.load_state_dict(weights)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise RecordError(f"{path} cannot be read as a decoder ({one_line(error)}); record it again") from error
+        raise RecordError(
+            f"{path} cannot be read as a decoder ({one_line(error)}); record it again"
+        ) from error
     return decoder.eval()

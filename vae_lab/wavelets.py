@@ -40,7 +40,9 @@ def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
     x = parts[0]
     for part in parts[1:]:
         if part.shape[-4:] != (3, *x.shape[-3:]):
-            raise ValueError(f"parts must be those that haar gave, got {tuple(part.shape)} after {tuple(x.shape)}")
+            raise ValueError(
+                f"parts must be those that haar gave, got {tuple(part.shape)} after {tuple(x.shape)}"
+            )
         across, down, diagonal = part.unbind(-4)
         rows = torch.stack(
             [

@@ -63,7 +63,9 @@ def _split(root: Path, wanted: tuple[str, ...]) -> tuple[list[Path], list[Path]]
     if not test:
         train, test = [p for i, p in enumerate(train) if i % HELD_OUT], train[::HELD_OUT]
     if not train:
-        raise DataError(f"{test[0]} is the only picture; put at least two there, one to train on and one to test")
+        raise DataError(
+            f"{test[0]} is the only picture; put at least two there, one to train on and one to test"
+        )
     return train, test
 
 

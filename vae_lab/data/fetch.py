@@ -64,7 +64,9 @@ def _download(store: Path) -> Path:
 
         try:
             return Path(kagglehub.dataset_download(HANDLE))
-        except Exception as error:  # requests', kagglesdk's, kagglehub's own; among them OSErrors of the network
+        except (
+            Exception
+        ) as error:  # requests', kagglesdk's, kagglehub's own; among them OSErrors of the network
             if isinstance(error, OSError) and error.errno and not hasattr(error, "request"):
                 raise
             if not isinstance(error, OSError):  # what has arrived is of no use

@@ -194,7 +194,9 @@ def as_images(name: str, value: Any) -> Images:
     if isinstance(value, Images):
         return value
     if isinstance(value, Dataset):
-        raise TypeError(f"{name} must be images, got the data set {value.name!r}; write .train or .test after it")
+        raise TypeError(
+            f"{name} must be images, got the data set {value.name!r}; write .train or .test after it"
+        )
     return Images(as_pixels(name, value))
 
 

@@ -103,9 +103,9 @@ def _of_eight_bits(picture: "Image") -> "Image":
 
     values = np.asarray(picture).astype(np.float64)
     low, high = values.min(), values.max()
-    if picture.mode == "F" and 0 <= low and high <= 1:
+    if picture.mode == "F" and low >= 0 and high <= 1:
         eight = values * 255
-    elif picture.mode.startswith("I") and 0 <= low and high <= 65535:
+    elif picture.mode.startswith("I") and low >= 0 and high <= 65535:
         eight = values / 257
     else:
         raise DataError(

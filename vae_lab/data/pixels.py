@@ -8,6 +8,7 @@ from torch import Tensor
 from vae_lab.arguments import digits, shown, tensor
 from vae_lab.data import pictures
 
+STRAY, FARTHEST = 0.05, 2.0  # how far values to look at may lie beyond [0, 1]: on average, and any of them
 COLORS = (1, 3)  # channels of images that nobody need be asked about
 WIDE = 8  # pixels from which (H, W, 3) may be one picture in color
 
@@ -29,7 +30,39 @@ def as_pixels(name: str, value: Any, *, channels: str | None = None) -> Tensor:
     return _of_floats(name, x) if x.is_floating_point() else _of_whole(name, x)
 
 
-def as_labels(name: str, value: Any, count: int) -> Tensor:
+def to_look_at(name: str, value: Any) -> Tensor:
+    """float32 of shape (N, C, H, W) in [0, 1], on the CPU: as for `as_pixels`, but what strays a little is clipped."""
+    if _is_picture(value) or (isinstance(value, list | tuple) and any(map(_is_picture, value))):
+        return as_pixels(name, value).float() / 255
+    x = tensor(name, value).detach().cpu()
+    shape, colors_last = tuple(x.shape), x.ndim in (3, 4) and x.shape[-1] in (1, 3, 4)
+    if (x.ndim == 4 and shape[1] not in COLORS) or (x.ndim == 3 and colors_last and shape[1] >= WIDE):
+        first = "first axis of an image" if x.ndim == 4 else f"axes said, {name}[:, None] if these are gray"
+        colors = f"; of the last axis make it by numpy.moveaxis({name}, -1, -3)" if colors_last else ""
+        raise ValueError(f"{name} must have 1 or 3 colors as the {first}, got shape {shape}{colors}")
+    if x.is_floating_point():
+        return clipped(name, _channels_first(name, x, None).float())
+    return as_pixels(name, x).float() / 255
+
+
+def clipped(name: str, x: Tensor, *, stray: float = STRAY, far: float = FARTHEST, hint: str = "") -> Tensor:
+    """Values for the eye, cut off at 0 and 1: a decoder without a squash strays. Refuses what strays too far.
+
+    Trained by squared error, such a decoder strays by under a hundredth on average where there were data, and
+    by a tenth elsewhere; one that was trained to give logits by several, anywhere.
+    """
+    inside = x.clamp(0, 1)
+    beyond = (x - inside).abs()
+    if not (beyond.mean() <= stray and beyond.max() <= far):  # written so that NaN is refused too
+        low, high = x.min().item(), x.max().item()
+        raise ValueError(
+            f"{name} must be pixels in [0, 1], got {digits(low, 0, 1)} … {digits(high, 0, 1)}; "
+            + ("did training diverge?" if beyond.isnan().any() else hint or _meant(low, high))
+        )
+    return inside
+
+
+def as_labels(name: str, value: Any, count: int, *, of: str = "images") -> Tensor:
     """int64 of shape (count,), or one sentence that says why these may not be whole numbers, one an image."""
     if value is None:
         return torch.zeros(count, dtype=torch.int64)
@@ -43,7 +76,7 @@ def as_labels(name: str, value: Any, count: int) -> Tensor:
         y = y[:, 0]
     if y.shape != (count,):
         hint = f"; if a row has a 1 for its class, write {name}.argmax(1)" if y.ndim == 2 else ""
-        raise ValueError(f"{name} must be one for each of {count} images, got shape {tuple(y.shape)}{hint}")
+        raise ValueError(f"{name} must be one for each of {count} {of}, got shape {tuple(y.shape)}{hint}")
     if y.is_complex():
         raise TypeError(f"{name} must be whole numbers, got {y.dtype}")
     bad = (y != y.trunc()) | ~y.isfinite() if y.is_floating_point() else torch.zeros_like(y, dtype=torch.bool)
@@ -126,7 +159,9 @@ def _of_floats(name: str, x: Tensor) -> Tensor:
             f"{name} must be in [0, 1], but {int(broken.sum())} of {len(x)} images hold NaN, the first is number "
             f"{int(broken.nonzero()[0])}; leave them out"
         )
-    low, high = (float(v) for v in x.double().aminmax()) if x.device.type != "mps" else map(float, x.aminmax())
+    low, high = (
+        (float(v) for v in x.double().aminmax()) if x.device.type != "mps" else map(float, x.aminmax())
+    )
     if low < 0 or high > 1:
         outside = int(((x < 0) | (x > 1)).sum())
         raise ValueError(

@@ -62,9 +62,13 @@ def draw(factors: Points, *, side: Annotated[int, whole(8, 4096)] = 64) -> Tenso
     factors = factors.float()
     species, others = factors[:, 0], factors[:, 1:]
     if not (torch.isin(species, torch.arange(3.0)).all() and ((others >= 0) & (others <= 1)).all()):
-        raise ValueError("factors must be 0, 1 or 2 in the first column and in [0, 1] elsewhere; use draw_factors")
+        raise ValueError(
+            "factors must be 0, 1 or 2 in the first column and in [0, 1] elsewhere; use draw_factors"
+        )
     pixels = torch.empty(len(factors), 3, side, side, dtype=torch.uint8)
-    few = [(name, i) for k, name in enumerate(SPECIES) for i in (species == k).nonzero()[:, 0].split(CHUNK_SIZE)]
+    few = [
+        (name, i) for k, name in enumerate(SPECIES) for i in (species == k).nonzero()[:, 0].split(CHUNK_SIZE)
+    ]
     with _one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
         drawn = pool.map(lambda part: _Painter(others[part[1]].float(), part[0], side).face(), few)
         for (_, i), faces in zip(few, drawn, strict=True):

@@ -14,12 +14,12 @@ from pathlib import Path
 from vae_lab.arguments import checked
 from vae_lab.devices import pick_device, process
 from vae_lab.experiments import recording, sources
+from vae_lab.experiments.digits import Single
+from vae_lab.experiments.every_beta import MultiRate
 from vae_lab.experiments.faces import Faces
 from vae_lab.experiments.generation import Generation
 from vae_lab.experiments.gray import GrayAutoencoder
-from vae_lab.experiments.every_beta import MultiRate
 from vae_lab.experiments.rate_distortion import RateDistortion
-from vae_lab.experiments.digits import Single
 
 __all__ = ["EXPERIMENTS", "NOT_RECORDED", "QUICK", "RECORDED", "ExperimentError", "run"]
 

@@ -5,12 +5,20 @@ import sys
 from pathlib import Path
 
 from vae_lab import experiments
-from vae_lab.experiments import EXPERIMENTS, QUICK, RECORDED, ExperimentError
 from vae_lab.data import DataError
+from vae_lab.experiments import EXPERIMENTS, QUICK, RECORDED, ExperimentError
 from vae_lab.records import RecordError
 from vae_lab.training import BatchTooLarge, CheckpointError, TrainingDiverged
 
-FAILURES = (ExperimentError, RecordError, DataError, CheckpointError, TrainingDiverged, BatchTooLarge, OSError)
+FAILURES = (
+    ExperimentError,
+    RecordError,
+    DataError,
+    CheckpointError,
+    TrainingDiverged,
+    BatchTooLarge,
+    OSError,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

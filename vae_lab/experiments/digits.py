@@ -11,9 +11,9 @@ from vae_lab import records
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import recording
+from vae_lab.experiments.recipe import fit_complete
 from vae_lab.experiments.scalars import bound, seconds, sizes
 from vae_lab.experiments.sources import DIGITS, Source
-from vae_lab.experiments.recipe import fit_complete
 from vae_lab.metrics import log_likelihood
 from vae_lab.models import VAE
 from vae_lab.nets import Shape, conv_encoder, mlp_encoder

@@ -10,8 +10,8 @@ import torch
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import recording
-from vae_lab.experiments.sources import DIGITS, Source
 from vae_lab.experiments.recipe import fit_complete
+from vae_lab.experiments.sources import DIGITS, Source
 from vae_lab.multirate import MultiRateVAE, multi_rate_elbo
 from vae_lab.nets import mlp_decoder, mlp_encoder
 from vae_lab.training import evaluate

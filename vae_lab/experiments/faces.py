@@ -11,8 +11,8 @@ from torch import Tensor
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import recording, sources
-from vae_lab.experiments.scalars import bound, seconds, sizes
 from vae_lab.experiments.recipe import fit_complete
+from vae_lab.experiments.scalars import bound, seconds, sizes
 from vae_lab.information import active_units, kl_by_coordinate
 from vae_lab.likelihoods import Gaussian
 from vae_lab.models import VAE
@@ -132,7 +132,9 @@ def principal_axes(codes: Tensor, n: int) -> tuple[Tensor, Tensor]:
     Each is as long as the codes' standard deviation along it; its largest number is positive.
     """
     mean = codes.mean(0)
-    _, spread, directions = (part.to(mean) for part in torch.linalg.svd((codes - mean).cpu(), full_matrices=False))
+    _, spread, directions = (
+        part.to(mean) for part in torch.linalg.svd((codes - mean).cpu(), full_matrices=False)
+    )
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     axes = directions * largest.sign() * spread[:, None] / (len(codes) - 1) ** 0.5
     return mean, axes[:n]

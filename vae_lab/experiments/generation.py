@@ -11,8 +11,8 @@ from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import recording, sources
 from vae_lab.experiments.comparison import Comparison
-from vae_lab.experiments.scalars import sizes
 from vae_lab.experiments.recipe import fit_complete
+from vae_lab.experiments.scalars import sizes
 from vae_lab.likelihoods import Gaussian, WaveletGaussian
 from vae_lab.models import VAE
 from vae_lab.nets import conv_decoder, conv_encoder, conv_stages

@@ -9,8 +9,8 @@ from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import recording, sources
 from vae_lab.experiments.faces import SHOWN, OfFaces, average_face, pixel_error
-from vae_lab.experiments.scalars import seconds, sizes
 from vae_lab.experiments.recipe import fit_complete
+from vae_lab.experiments.scalars import seconds, sizes
 from vae_lab.models import Autoencoder
 from vae_lab.nets import Shape, conv_decoder, conv_encoder
 from vae_lab.objectives import squared_error

@@ -12,8 +12,8 @@ from torch import Tensor
 from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.experiments import recording
-from vae_lab.experiments.sources import DIGITS, Source
 from vae_lab.experiments.recipe import fit_complete
+from vae_lab.experiments.sources import DIGITS, Source
 from vae_lab.information import active_units
 from vae_lab.metrics import Classifier, fit_classifier, frechet_distance, log_likelihood
 from vae_lab.models import VAE

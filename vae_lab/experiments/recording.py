@@ -18,7 +18,14 @@ from vae_lab.files import raw_bytes, replace_files
 from vae_lab.records import RecordError
 
 LARGEST_DECODER = 1_000_000  # bytes; a larger one is not kept
-OWN = ("metrics.json", "samples.*", "reconstructions.*", "decoder.safetensors", "codes.safetensors", "checkpoint*")
+OWN = (
+    "metrics.json",
+    "samples.*",
+    "reconstructions.*",
+    "decoder.safetensors",
+    "codes.safetensors",
+    "checkpoint*",
+)
 
 
 def provenance(dataset: Dataset, device: torch.device) -> dict:
@@ -110,7 +117,9 @@ def require_writable(folder: Path, scale: str) -> None:
             f"cannot write to {folder} ({error.strerror}); choose another folder with --out"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{recorded} is no record; move it away, or choose another folder with --out") from error
+        raise RecordError(
+            f"{recorded} is no record; move it away, or choose another folder with --out"
+        ) from error
     if scale == "quick" and there == "full":
         raise RecordError(f"{folder} holds a full run, which a quick one must not replace; leave out --out")
 

@@ -53,7 +53,9 @@ def fit_classifier(
     """
     device, classes = images.device, int(images.labels.max()) + 1
     if images.labels.unique().numel() < 2 or images.labels.min() < 0:
-        raise ValueError("images must have labels from 0 on, at least two of them to tell apart; see images.labels")
+        raise ValueError(
+            "images must have labels from 0 on, at least two of them to tell apart; see images.labels"
+        )
     generator = torch.Generator(device).manual_seed(seed)
     with devices.same_random_numbers_after(device):
         torch.manual_seed(seed)

@@ -51,7 +51,9 @@ def mutual_information_gap(
     factor that is constant.
     """
     if len(codes) != len(factors):
-        raise ValueError(f"codes and factors must be of the same images, got {len(codes)} and {len(factors)} rows")
+        raise ValueError(
+            f"codes and factors must be of the same images, got {len(codes)} and {len(factors)} rows"
+        )
     if bins > len(codes):
         raise ValueError(f"bins must be at most as many as rows, got {bins} for {len(codes)} rows")
     z, v = ([_binned(column, bins) for column in columns.T] for columns in (codes.detach(), factors.detach()))
@@ -60,7 +62,9 @@ def mutual_information_gap(
     entropy = _entropy(joint[0].sum(-2))  # (V,)
     if (entropy == 0).any():
         constant = (entropy == 0).nonzero().flatten().tolist()
-        raise ValueError(f"factors must vary, but of columns {constant} all rows are the same; leave them out")
+        raise ValueError(
+            f"factors must vary, but of columns {constant} all rows are the same; leave them out"
+        )
     information = _entropy(joint.sum(-1)) + entropy - _entropy(joint.flatten(2))
     return InformationGap(information.clamp(min=0), entropy)
 

@@ -46,9 +46,7 @@ Dims = Annotated[int, _layer]
 
 
 @checked
-def fid(
-    real: ImagesLike, generated: ImagesLike, *, dims: Dims = 2048, chunk_size: Count = 50
-) -> float:
+def fid(real: ImagesLike, generated: ImagesLike, *, dims: Dims = 2048, chunk_size: Count = 50) -> float:
     """The Fréchet distance of Inception features (Heusel et al. 2017), as `python -m pytorch_fid` gives it.
 
     It is biased upward, the more the fewer pictures: compare only equal numbers of them, and of one size,
@@ -123,7 +121,9 @@ def _checked_folder(name: str, folder: Path) -> Path:
             with Image.open(path) as picture:
                 sizes.setdefault(picture.size, path.name)
         except Exception as error:
-            raise ValueError(f"{name} must hold pictures, but {path} cannot be read as one; take it out") from error
+            raise ValueError(
+                f"{name} must hold pictures, but {path} cannot be read as one; take it out"
+            ) from error
     if len(paths) < 2:
         raise ValueError(f"{name} must hold two pictures or more, but {folder} holds {len(paths)}")
     if len(sizes) > 1:

@@ -30,9 +30,14 @@ def nearest_distance(x: Tensor, others: Tensor, *, chunk_size: Count = CHUNK_SIZ
             f"others must be like x, at least one, got shapes {tuple(x.shape)} and {tuple(others.shape)}"
         )
     kind = torch.promote_types(torch.promote_types(x.dtype, others.dtype), torch.float32)
-    rows, pool = (finite("a distance", each.to(x.device, kind).flatten(1), "x and others must be finite") for each in (x, others))
+    rows, pool = (
+        finite("a distance", each.to(x.device, kind).flatten(1), "x and others must be finite")
+        for each in (x, others)
+    )
     nearest = torch.cat([torch.cdist(block, pool).argmin(1) for block in rows.split(chunk_size)])
-    return torch.linalg.vector_norm(rows - pool[nearest], dim=1)  # cdist finds the nearest fast, but rounds: of equal rows to above 0
+    return torch.linalg.vector_norm(
+        rows - pool[nearest], dim=1
+    )  # cdist finds the nearest fast, but rounds: of equal rows to above 0
 
 
 @checked
@@ -54,8 +59,7 @@ def precision_recall(
     """
     if k >= min(len(real), len(generated)):
         raise ValueError(
-            f"k must be less than the rows of each set, got {k} for {len(real)} and "
-            f"{len(generated)} rows"
+            f"k must be less than the rows of each set, got {k} for {len(real)} and {len(generated)} rows"
         )
     require_comparable(real, generated, least=2)
     inside = [

@@ -9,9 +9,7 @@ from vae_lab.arguments import Count, Seed, checked, shown
 
 
 @checked
-def bootstrap(
-    function: Callable, a: Tensor, b: Tensor, *, replicates: Count = 100, seed: Seed = 0
-) -> Tensor:
+def bootstrap(function: Callable, a: Tensor, b: Tensor, *, replicates: Count = 100, seed: Seed = 0) -> Tensor:
     """function(a*, b*) for sets drawn from a and b with replacement, each as large as its own (Efron 1979).
 
     Their standard deviation estimates the standard error of function(a, b). Their mean and quantiles are
@@ -63,7 +61,9 @@ def subsample(
 
 def _values(function: Callable, a: Tensor, b: Tensor, replicates: int, seed: int, draw: Callable) -> Tensor:
     if not (a.ndim and b.ndim and len(a) and len(b)):
-        raise ValueError(f"a and b must be rows (N, …) and (M, …), at least one each, got {shown(a)} and {shown(b)}")
+        raise ValueError(
+            f"a and b must be rows (N, …) and (M, …), at least one each, got {shown(a)} and {shown(b)}"
+        )
     generator = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(replicates):
@@ -72,4 +72,6 @@ def _values(function: Callable, a: Tensor, b: Tensor, replicates: int, seed: int
     try:
         return torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"function must give a number, or a tuple of numbers, got {shown(values[0])}") from None
+        raise TypeError(
+            f"function must give a number, or a tuple of numbers, got {shown(values[0])}"
+        ) from None

@@ -46,7 +46,9 @@ class Checkpoint:
         try:
             self.identity = {name: str(value) for name, value in settings.items()} | behavior()
         except identity.UnidentifiableError as error:
-            raise CheckpointError(f"{error}: without it, or without checkpoint=, this can be trained") from error
+            raise CheckpointError(
+                f"{error}: without it, or without checkpoint=, this can be trained"
+            ) from error
         self.tensors, self.record = read(path) if path.exists() else ({}, {})
         there = self.record.get("cycles", []) if self.record.get("terms") else []  # else it took no step
         self.cycles = [*there, epochs] if extend and there and there[-1] < epochs else there or [epochs]

@@ -28,7 +28,9 @@ def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, obj
     terms = check_terms(objective(model, x), model, x)
     loss = -terms.value.mean()  # the one minus sign and the one mean over the batch
     if not loss.requires_grad:
-        raise ValueError("objective's value does not depend on any parameter that may change; look for a detach")
+        raise ValueError(
+            "objective's value does not depend on any parameter that may change; look for a detach"
+        )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -107,8 +109,17 @@ def fit(
         batch_size = memory.largest_batch(model, images, trial, at_most=most)
     file = None
     if checkpoint is not None:
-        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "precision": precision}
-        settings |= {"device": device.type, "processes": processes, "images": f"sha256 {images.fingerprint()}"}
+        settings = {
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "precision": precision,
+        }
+        settings |= {
+            "device": device.type,
+            "processes": processes,
+            "images": f"sha256 {images.fingerprint()}",
+        }
         settings["test"] = test and f"sha256 {test.fingerprint()}"
         behavior = partial(identity.describe, model=model, objective=objective)
         file = Checkpoint(checkpoint, settings, behavior, epochs=epochs, extend=extend)
@@ -117,7 +128,9 @@ def fit(
     generator = devices.seed_all(seed, device)
     torch.manual_seed(seed + rank * 1_000_003)  # the same order of images in all processes, other noise
     epoch = max(1, len(images) // (batch_size * processes))  # in steps
-    optimizer, scheduler = _adam(model, learning_rate, [n * epoch for n in (file.cycles if file else [epochs])])
+    optimizer, scheduler = _adam(
+        model, learning_rate, [n * epoch for n in (file.cycles if file else [epochs])]
+    )
     measure = test and (lambda n=len(test): evaluate(model, test.first(n), objective, seed=seed))
     run = Run(model, optimizer, scheduler, total=epochs * epoch, measure=measure)
     if file is not None:
@@ -127,7 +140,9 @@ def fit(
     else:
         now = objective
     fast = devices.accelerated(model, now, precision=precision, compile=compile)
-    batches = images.batches(batch_size, run.history.total, generator, start=run.steps, part=(rank, processes))
+    batches = images.batches(
+        batch_size, run.history.total, generator, start=run.steps, part=(rank, processes)
+    )
     with memory.explained(model, images, trial, batch_size=batch_size):
         _train(run, batches, fast)
     return run.history
@@ -159,7 +174,9 @@ def _adam(model: nn.Module, learning_rate: float, ends: list[int]) -> tuple:
         return one_cycle(step - begin, end - begin, learning_rate)
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.9, 0.98), fused=devices.fused(model))  # 1.0 times `rate`
+    optimizer = torch.optim.Adam(
+        parameters, lr=1.0, betas=(0.9, 0.98), fused=devices.fused(model)
+    )  # 1.0 times `rate`
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
 
@@ -174,22 +191,35 @@ def _check(model, images: Images, test: Images | None, objective, processes: int
     if len(images) < processes:
         raise ValueError(f"images must be at least one for each of {processes} processes, got {len(images)}")
     if compile and hasattr(objective, "at"):
-        raise ValueError("compile must be False where the objective follows a schedule, for it changes at each step")
+        raise ValueError(
+            "compile must be False where the objective follows a schedule, for it changes at each step"
+        )
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
     """Put the weights of another run's checkpoint into the model."""
     found, own = weights_in(path), model.state_dict()
-    wrong = [name for name in {**own, **found} if getattr(own.get(name), "shape", 0) != getattr(found.get(name), "shape", 1)]
+    wrong = [
+        name
+        for name in {**own, **found}
+        if getattr(own.get(name), "shape", 0) != getattr(found.get(name), "shape", 1)
+    ]
     if wrong:
-        raise CheckpointError(f"{path} is of another model: not the same {', '.join(wrong[:3])}; build that model")
+        raise CheckpointError(
+            f"{path} is of another model: not the same {', '.join(wrong[:3])}; build that model"
+        )
     model.load_state_dict(found)
 
 
 @checked
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, images: ImagesLike, objective: Callable = elbo, *, batch_size: Count = 1000, seed: Seed = 0
+    model: nn.Module,
+    images: ImagesLike,
+    objective: Callable = elbo,
+    *,
+    batch_size: Count = 1000,
+    seed: Seed = 0,
 ):
     """The mean of each named term over `images`, as the objective's own tuple of Python floats.
 
@@ -205,7 +235,9 @@ def evaluate(
         for start in range(0, len(images), batch_size):
             x = images.read(slice(start, start + batch_size), generator)
             terms = check_terms(objective(model, x), model, x)
-            sums += torch.stack([term.sum(-1) for term in (*terms, terms.value)]).cpu().double()  # MPS has no double
+            sums += (
+                torch.stack([term.sum(-1) for term in (*terms, terms.value)]).cpu().double()
+            )  # MPS has no double
     means = sums / len(images)  # (terms and value,) or (…, M)
     look = "look at data and model; did training diverge?"
     for name, values in zip([*terms._fields, "value"], means, strict=True):

@@ -44,7 +44,10 @@ def explained(model: nn.Module, images: Images, step: Step, *, batch_size: int) 
             raise
         peak = ""
         if images.device.type == "cuda":
-            most, there = torch.cuda.max_memory_allocated(images.device), torch.cuda.mem_get_info(images.device)[1]
+            most, there = (
+                torch.cuda.max_memory_allocated(images.device),
+                torch.cuda.mem_get_info(images.device)[1],
+            )
             peak = f"; the peak was {most / 2**30:.1f} GiB of {there / 2**30:.1f} GiB"
         cause = str(error).splitlines()[0]
         traceback.clear_frames(error.__traceback__)  # they hold what did fit of this step
@@ -62,7 +65,9 @@ def _fits(model: nn.Module, images: Images, size: int, step: Step) -> bool:
     """Whether one step of Adam on so many images fits; on a copy, so that nothing changes."""
     try:
         trial = copy.deepcopy(model).train()
-        optimizer = torch.optim.Adam([p for p in trial.parameters() if p.requires_grad], fused=devices.fused(trial))
+        optimizer = torch.optim.Adam(
+            [p for p in trial.parameters() if p.requires_grad], fused=devices.fused(trial)
+        )
         with devices.same_random_numbers_after(images.device):  # a dynamic view draws too
             step(trial, images.read(slice(0, size)), optimizer)
         return True

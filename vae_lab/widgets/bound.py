@@ -1,7 +1,7 @@
 """A Gaussian to lay over a posterior by hand, and the bound it reaches."""
 
 from collections.abc import Callable, Sequence
-from math import isfinite, log
+from math import log
 
 import anywidget
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from vae_lab.arguments import Numbers, Positive, checked, real, several, shown, tensor
 from vae_lab.variational import log_integral, square_grid
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.panel import Panel
@@ -57,13 +58,14 @@ class Bound(anywidget.AnyWidget):
         return f"Bound({self.count}×{self.count} points, {len(self.presets)} presets)"
 
 
+@checked
 def bound(
     log_joint: Callable[[Tensor], Tensor],
     *,
-    start: Sequence[float] | None = None,
-    presets: dict[str, Sequence[float]] | None = None,
-    half_width: float = 3.0,
-    depth: float = 8.0,
+    start: Numbers | None = None,
+    presets: dict | None = None,
+    half_width: Positive = 3.0,
+    depth: Positive = 8.0,
     hint: str = HINT,
 ) -> Panel:
     """A Gaussian q to drag, stretch and lean over a posterior, while ELBO + KL = log p(x) is kept in numbers.
@@ -77,25 +79,21 @@ def bound(
     Sums are taken in the page, over a grid of 145 × 145 points that reaches beyond the plane.
     Raises `ValueError` for arguments that do not fit.
     """
-    if not (isfinite(half_width) and half_width > 0):
-        raise ValueError(
-            f"half_width must be a number above 0, how far the plane shows codes; got {half_width}"
-        )
     step, grid_half_width = round_number(half_width / 300), 3 * half_width
     limits = [(-half_width, half_width)] * 2 + [(half_width / 20, half_width / 2)] * 2 + [MOST_LEAN]
     steps = [step] * 4 + [LEAN_STEP]
     points, cell = square_grid(grid_half_width, COUNT)
     with torch.no_grad():
-        values = log_joint(points)
+        values = tensor("log_joint's result", log_joint(points)).cpu()
     if values.shape != (len(points),) or not values.isfinite().all():
         raise ValueError(
-            f"log_joint must give a finite number for each of {len(points)} codes, got shape "
-            f"{tuple(values.shape)}; sum over the last axis"
+            f"log_joint must give a finite number for each of {len(points)} codes, got {shown(values)}; sum over "
+            "the last axis, and let the density nowhere be zero"
         )
     values = values.float()  # as they travel
     middle = (0.0, 0.0, 0.8 * half_width / 3, 0.8 * half_width / 3, 0.0)
     start = _settings("start", middle if start is None else start, limits, steps)
-    chosen = [[str(k), _settings(str(k), v, limits, steps)] for k, v in (presets or {}).items()]
+    chosen = [[str(k), _settings(f"presets[{k!r}]", v, limits, steps)] for k, v in (presets or {}).items()]
     posterior = values.double() - log_integral(values.double(), cell)
     widget = Bound(
         log_joint=values.numpy().astype("<f4").tobytes(),
@@ -117,13 +115,13 @@ def bound(
 
 def _settings(name: str, numbers: Sequence[float], limits: list, steps: list[float]) -> list[float]:
     """Five numbers on the sliders' steps."""
-    numbers = [float(v) for v in numbers]
+    numbers = several(real())(name, numbers)
     inside = len(numbers) == 5 and all(a <= v <= b for v, (a, b) in zip(numbers, limits, strict=True))
     if not inside:
         (_, most), (narrow, wide), (_, lean) = limits[0], limits[2], limits[4]
         raise ValueError(
             f"{name} must be two means within ±{most:g}, two scales in {narrow:g} … {wide:g} and a "
-            f"correlation within ±{lean:g}; got {numbers}"
+            f"correlation within ±{lean:g}; got {shown(numbers)}"
         )
     return [on_step(v, ends, step) for v, ends, step in zip(numbers, limits, steps, strict=True)]
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vae_lab.arguments import Count, checked
 from vae_lab.multirate import Gate, Gated
 
 LARGEST = 65504.0  # of the finite float16 numbers
 SMALL = 2.0**-12  # where all of a tensor is below, float16 would keep fewer digits of it
-SEEN, UNSEEN, FARTHEST = 0.05, 0.5, 2.0  # how far pixels may lie from [0, 1]: on average, and the farthest
 SUPPORTED = (
     "Linear, ConvTranspose2d, Conv2d, Upsample (nearest), ReLU, LeakyReLU, SiLU, Tanh, Sigmoid, "
     "Identity, Flatten and Unflatten, in nn.Sequential, also with gates (multirate.Gated)"
@@ -37,7 +37,8 @@ class _Step(NamedTuple):
     weights: tuple[Tensor, ...] = ()
 
 
-def export(decoder: nn.Module, latents: int) -> Export:
+@checked
+def export(decoder: nn.Module, latents: Count) -> Export:
     """Write down what `decoder` computes from a code (L,) to an image (C, H, W), C 1 or 3.
 
     Weights are rounded to float16. Raises `ValueError` for a layer the page cannot run, for a weight that
@@ -70,6 +71,7 @@ def export(decoder: nn.Module, latents: int) -> Export:
     return Export(layers, b"".join(weights), tuple(x.shape[1:]))
 
 
+@checked
 def latents_of(decoder: nn.Module) -> int:
     """L, as many numbers as the decoder's first layer with weights takes."""
     for layer in _flat(decoder):
@@ -147,19 +149,3 @@ def to_halves(numbers: np.ndarray) -> tuple[bytes, float]:
     serves = largest == 0 or SMALL <= largest <= LARGEST
     scale = 1.0 if serves else 2.0 ** floor(log2(largest))
     return (numbers / scale).astype("<f2").tobytes(), scale
-
-
-def refuse_what_is_no_picture(images: Tensor, of: str, *, seen: bool) -> None:
-    """Refuse values that no picture has: logits, or tanh's. A little beyond [0, 1] is clipped in the page.
-
-    seen : whether the codes are of data. There a decoder trained by squared error without a squash strays by
-        under a hundredth on average, elsewhere by a tenth; one trained to give logits by several, anywhere.
-    """
-    low, high = images.min().item(), images.max().item()
-    beyond = (images - images.clamp(0, 1)).abs().mean().item()
-    fits = beyond <= SEEN and low >= -FARTHEST and high <= 1 + FARTHEST if seen else beyond <= UNSEEN
-    if not fits:  # NaN fits neither
-        raise ValueError(
-            f"the decoder gives {low:.3g} … {high:.3g} {of}, but pixels are in [0, 1]; "
-            "append nn.Sigmoid() to one that ends in logits"
-        )

@@ -1,6 +1,5 @@
 """EM for a mixture in the plane, a half-round at a time, in a notebook and in a page without Python."""
 
-from collections.abc import Sequence
 from math import floor, log10
 
 import anywidget
@@ -8,6 +7,7 @@ import numpy as np
 import traitlets
 
 from vae_lab import em
+from vae_lab.arguments import Points, Words, checked
 from vae_lab.widgets.bundle import script, style
 
 MOST_POINTS = 400
@@ -40,7 +40,8 @@ class EMStepper(anywidget.AnyWidget):
         return f"EMStepper(N={len(self.points) // 2}, K={len(self.start) // 6})"
 
 
-def em_stepper(x, start: em.Mixture, *, names: Sequence[str] = ("x₁", "x₂"), hint: str = HINT) -> EMStepper:
+@checked
+def em_stepper(x: Points, start: em.Mixture, *, names: Words = ("x₁", "x₂"), hint: str = HINT) -> EMStepper:
     """Points (N, 2) and a mixture of Gaussians to fit to them by hand, from `start`.
 
     x : at most 400 points, kept to five digits of each column's range
@@ -49,25 +50,27 @@ def em_stepper(x, start: em.Mixture, *, names: Sequence[str] = ("x₁", "x₂"),
 
     Raises `ValueError` for data that are not in the plane, too many points or too many components.
     """
-    x = em.as_data(x)
-    if x.shape[1] != 2 or start.means.shape[1] != 2:
-        raise ValueError(f"the stepper draws a plane: expected points (N, 2), got {tuple(x.shape)}")
+    for name, given in (("x", x), ("start", start.means)):
+        if given.shape[1] != 2:
+            raise ValueError(
+                f"{name} must lie in a plane, which the stepper draws, got {given.shape[1]} columns"
+            )
     if len(x) > MOST_POINTS or len(start.means) > MOST_COMPONENTS:
         raise ValueError(
-            f"the stepper shows up to {MOST_POINTS} points and {MOST_COMPONENTS} components, got {len(x)} "
+            f"x and start must be up to {MOST_POINTS} points and {MOST_COMPONENTS} components, got {len(x)} "
             f"and {len(start.means)}; leave some out"
         )
     if len(names) != 2:
-        raise ValueError(f"names must hold 2 words, one a coordinate; got {len(names)}")
+        raise ValueError(f"names must be 2 words, one a coordinate; got {len(names)}")
     x = _rounded(x.numpy())
     parameters = flat(start)
     return EMStepper(
         points=x.ravel().tolist(),
         parameters=parameters,
         start=list(parameters),
-        ranges=_ranges(np.concatenate([x, start.means.numpy()])),
+        ranges=_ranges(np.concatenate([x, start.means.detach().numpy()])),
         names=list(names),
-        least=[em.FLOOR * variance for variance in _variances(x)],
+        least=(em.FLOOR * em.column_variances(x)).tolist(),
         hint=hint,
     )
 
@@ -90,14 +93,6 @@ def _rounded(x: np.ndarray) -> np.ndarray:
         ],
         axis=1,
     )
-
-
-def _variances(x: np.ndarray) -> list[float]:
-    """Of each column; of one that is constant its square, or 1 if it is 0."""
-    variances = x.var(0)
-    return [
-        float(v if v > 1e-20 * s else s or 1.0) for v, s in zip(variances, np.square(x).max(0), strict=True)
-    ]
 
 
 def _ranges(points: np.ndarray) -> list[list[float]]:

@@ -9,6 +9,8 @@ import numpy as np
 import traitlets
 from PIL import Image
 
+from vae_lab.arguments import Natural, Words, checked, shown, tensor
+from vae_lab.data.pixels import as_pixels
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.panel import Panel
 
@@ -39,15 +41,16 @@ class Flipbook(anywidget.AnyWidget):
         return f"Flipbook({self.count} frames of {height}×{width})"
 
 
+@checked
 def flipbook(
     frames,
     *,
     name: str = "frame",
     values: Sequence | None = None,
-    captions: Sequence[str] | None = None,
-    curve: tuple[Sequence[float], Sequence[float]] | None = None,
-    axes: tuple[str, str] = ("", ""),
-    start: int = 0,
+    captions: Words | None = None,
+    curve: tuple | None = None,
+    axes: Words = ("", ""),
+    start: Natural = 0,
     hint: str = HINT,
 ) -> Panel:
     """Pictures with one slider over them: the training step, the width of a bottleneck, the KL weight.
@@ -63,17 +66,20 @@ def flipbook(
     frames = _frames(frames)
     count = len(frames)
     values = [str(v) for v in (range(1, count + 1) if values is None else values)]
-    captions = [f"{name} {value}" for value in values] if captions is None else [str(c) for c in captions]
+    captions = [f"{name} {value}" for value in values] if captions is None else list(captions)
+    if curve is not None and len(curve) != 2:
+        raise ValueError(f"curve must be two rows of numbers, across and up, got {len(curve)}")
+    curve = [_finite_row(f"curve[{i}]", row) for i, row in enumerate(curve or ())]
     for what, given in (
         ("values", values),
         ("captions", captions),
-        *(("a curve's coordinates", c) for c in curve or ()),
+        *((f"curve[{i}]", row) for i, row in enumerate(curve)),
     ):
         if len(given) != count:
             raise ValueError(f"{what} must be {count}, one a frame; got {len(given)}")
-    if curve and not np.isfinite(np.array(curve, dtype=float)).all():
-        raise ValueError("a curve's coordinates must be finite numbers; leave out the frames that have none")
-    if not 0 <= start < count:
+    if len(axes) != 2:
+        raise ValueError(f"axes must be two words, of what the curve's numbers are; got {len(axes)}")
+    if start >= count:
         raise ValueError(f"start must be a frame, 0 … {count - 1}; got {start}")
     columns = int(np.ceil(np.sqrt(count)))
     height, width = frames.shape[1:3]
@@ -85,7 +91,7 @@ def flipbook(
         frame=start,
         start=start,
         captions=captions,
-        curve=[[float(v) for v in c] for c in curve] if curve else [],
+        curve=curve,
         axes=list(axes),
         hint=hint,
     )
@@ -101,16 +107,24 @@ def flipbook(
 
 def _frames(frames) -> np.ndarray:
     """uint8 (T, H, W) or (T, H, W, 3)."""
-    frames = np.asarray(frames.detach().cpu() if hasattr(frames, "detach") else frames)
-    if not (frames.ndim == 3 or (frames.ndim == 4 and frames.shape[3] == 3)) or not frames.size:
-        raise ValueError(f"expected frames of shape (T, H, W) or (T, H, W, 3), got {frames.shape}")
-    if frames.dtype == np.uint8:
-        return frames
-    if not (frames.min() >= 0 and frames.max() <= 1):  # written so that NaN is refused too
+    frames = tensor("frames", frames).detach().cpu()
+    colored = frames.ndim == 4 and frames.shape[3] == 3
+    if not (frames.ndim == 3 or colored) or not frames.numel():
+        channels = "; write frames.movedim(1, 3)" if frames.ndim == 4 and frames.shape[1] == 3 else ""
         raise ValueError(
-            f"expected uint8 frames or numbers in [0, 1], got {frames.min():.3g} … {frames.max():.3g}"
+            f"frames must be of shape (T, H, W) or (T, H, W, 3), got {tuple(frames.shape)}{channels}"
         )
-    return np.round(frames * 255).astype(np.uint8)
+    pixels = as_pixels("frames", frames, channels="last" if colored else None)
+    return (pixels.movedim(1, 3) if colored else pixels[:, 0]).numpy()
+
+
+def _finite_row(name: str, row) -> list[float]:
+    row = tensor(name, row).detach().cpu().double()
+    if row.ndim != 1 or not row.isfinite().all():
+        raise ValueError(
+            f"{name} must be a row of finite numbers, got {shown(row)}; leave out the frames that have none"
+        )
+    return row.tolist()
 
 
 def _sheet(frames: np.ndarray, columns: int) -> bytes:

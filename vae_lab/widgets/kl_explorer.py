@@ -9,9 +9,11 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from vae_lab import training
-from vae_lab.data import Images
+from vae_lab import devices, training
+from vae_lab.arguments import Numbers, Positive, checked, points
+from vae_lab.data import Images, ImagesLike
 from vae_lab.likelihoods import Bernoulli
+from vae_lab.models import check_decoder
 from vae_lab.multirate import MultiRateVAE
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.decoder import export, to_halves
@@ -59,13 +61,14 @@ class KLExplorer(anywidget.AnyWidget):
         return f"KLExplorer(β {self.betas[0]:g} … {self.betas[1]:g}, {'×'.join(map(str, self.shape))})"
 
 
+@checked
 def kl_explorer(
     model: MultiRateVAE,
-    images: Images,
+    images: ImagesLike,
     *,
     separate=(),
-    betas: tuple[float, float] | None = None,
-    start: float = 1.0,
+    betas: Numbers | None = None,
+    start: Positive = 1.0,
     hint: str = HINT,
 ) -> Panel:
     """A slider over β, and what it moves: reconstructions, samples, the cloud of codes, rate and distortion.
@@ -82,8 +85,9 @@ def kl_explorer(
     Raises `ValueError` for a model the page cannot run and for arguments that do not fit it.
     """
     ends = [float(b) for b in betas or model.betas]
-    separate = np.asarray(separate, dtype=float).reshape(-1, 3) if len(separate) else np.zeros((0, 3))
+    separate = points(3)("separate", separate).numpy() if len(separate) else np.zeros((0, 3))
     _refuse(model, images, ends, separate, start)
+    images = images.to(devices.of(model))
     layers, weights, shape = export(nn.Sequential(model.decoder, nn.Sigmoid()), model.latents)
     seen = images.first(CODES).read()
     means, scales = _codes(model, seen, _grid(ends))
@@ -165,20 +169,19 @@ def _refuse(model: MultiRateVAE, images: Images, ends: list[float], separate: np
     """Say in one sentence what does not fit."""
     low, high = model.betas
     if not isinstance(model.likelihood, Bernoulli):
-        raise ValueError(f"the page draws the means of a Bernoulli, not of {model.likelihood}")
-    if model.latents < 2:
-        raise ValueError("the plane of codes needs at least two latents, the model has one")
-    if isinstance(list(model.decoder.modules())[-1], nn.Sigmoid):
         raise ValueError(
-            "the decoder ends in nn.Sigmoid, but a Bernoulli's logits come before it: leave it out"
+            f"model must have a Bernoulli likelihood, whose means the page draws, not {model.likelihood}"
         )
-    if not low <= ends[0] < ends[1] <= high:
+    if model.latents < 2:
+        raise ValueError("model must have at least two latents, for there is a plane of codes; it has one")
+    check_decoder(model)
+    if len(ends) != 2 or not low <= ends[0] < ends[1] <= high:
         raise ValueError(
             f"betas must rise within {low:g} … {high:g}, where it was trained; got {tuple(ends)}"
         )
     if not ends[0] <= start <= ends[1]:
         raise ValueError(f"start must be a β from {ends[0]:g} to {ends[1]:g}, got {start}")
-    if not (np.isfinite(separate).all() and (separate[:, :1] > 0).all()):
-        raise ValueError("separate must hold rows (β > 0, rate, distortion) of finite numbers")
+    if not (separate[:, :1] > 0).all():
+        raise ValueError("separate must be rows (β > 0, rate, distortion) of finite numbers")
     if not 0 <= int(images.labels.min()) <= int(images.labels.max()) < 256:
-        raise ValueError("the labels of the images must be whole numbers from 0 to 255")
+        raise ValueError("images must have labels from 0 to 255")

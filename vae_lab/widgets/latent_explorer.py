@@ -1,5 +1,6 @@
 """A latent space to walk through, in a notebook and in a page without Python."""
 
+import math
 from collections.abc import Sequence
 
 import anywidget
@@ -8,14 +9,17 @@ import torch
 import traitlets
 from torch import nn
 
+from vae_lab.arguments import Numbers, Words, checked, points, shown, tensor
+from vae_lab.data.pixels import clipped
 from vae_lab.widgets.bundle import script, style
-from vae_lab.widgets.decoder import export, latents_of, refuse_what_is_no_picture
+from vae_lab.widgets.decoder import export, latents_of
 from vae_lab.widgets.panel import Panel
 from vae_lab.widgets.scale import multiple, on_step, round_number, slider, subscript
 
 MOST_CODES = 1500  # points drawn
 MOST_NUMBERS = 24_000  # of all codes together, 2 bytes each
 TRIED = 64  # codes, and draws from N(0, I), on which a decoder must give pictures
+SQUASH = "append nn.Sigmoid() to a decoder that ends in logits"
 HINT = "Drag the point; the arrow keys and the sliders move it too."
 
 
@@ -50,14 +54,15 @@ class LatentExplorer(anywidget.AnyWidget):
         return f"LatentExplorer(L={len(self.start)}, {'×'.join(map(str, self.shape))})"
 
 
+@checked
 def latent_explorer(
     decoder: nn.Module,
     *,
     codes=None,
     labels=None,
-    ranges: Sequence | None = None,
-    names: Sequence[str] | None = None,
-    start: Sequence[float] | None = None,
+    ranges=None,
+    names: Words | None = None,
+    start: Numbers | None = None,
     prior: bool = True,
     hint: str = HINT,
 ) -> Panel:
@@ -83,7 +88,7 @@ def latent_explorer(
     steps = [round_number((high - low) / 120) for low, high in ranges]
     start = _start(start, codes, ranges, steps)
     _try(decoder, codes, start, draws=TRIED if prior or not len(codes) else 0)
-    points, kinds, label_names = _thinned(codes, labels, ranges)
+    places, kinds, label_names = _thinned(codes, labels, ranges)
     view = LatentExplorer(
         layers=layers,
         weights=weights,
@@ -92,7 +97,7 @@ def latent_explorer(
         ranges=ranges,
         steps=steps,
         start=start,
-        codes=points,
+        codes=places,
         labels=kinds,
         label_names=label_names,
         prior=prior,
@@ -104,14 +109,7 @@ def latent_explorer(
 
 def _array(codes, latents: int) -> np.ndarray:
     """Codes as float64 (N, L); none at all as (0, L)."""
-    if codes is None:
-        return np.zeros((0, latents))
-    codes = np.asarray(codes.detach().cpu() if hasattr(codes, "detach") else codes, dtype=float)
-    if codes.ndim != 2 or codes.shape[1] != latents or not len(codes):
-        raise ValueError(f"expected codes of shape (N, {latents}) for this decoder, got {codes.shape}")
-    if not np.isfinite(codes).all():
-        raise ValueError("some codes are not finite; look at the encoder's output before drawing it")
-    return codes
+    return np.zeros((0, latents)) if codes is None else points(latents)("codes", codes).numpy()
 
 
 def _ranges(ranges, codes: np.ndarray, prior: bool) -> list[list[float]]:
@@ -124,11 +122,11 @@ def _ranges(ranges, codes: np.ndarray, prior: bool) -> list[list[float]]:
         ranges = (-half_width, half_width)
     if ranges is None:
         return [_range_of(values) for values in codes.T]
-    pairs = np.asarray(ranges, dtype=float)
+    pairs = tensor("ranges", ranges).cpu().double().numpy()
     pairs = np.tile(pairs, (latents, 1)) if pairs.shape == (2,) else pairs
     if pairs.shape != (latents, 2) or not (np.isfinite(pairs).all() and (pairs[:, 0] < pairs[:, 1]).all()):
         raise ValueError(
-            f"ranges must be one (low, high) or {latents} of them, each with low < high; got {ranges}"
+            f"ranges must be one (low, high) or {latents} of them, each with low < high; got {shown(ranges)}"
         )
     return pairs.tolist()
 
@@ -161,7 +159,10 @@ def _try(decoder: nn.Module, codes: np.ndarray, start: list[float], *, draws: in
         if len(z):
             with torch.no_grad():
                 images = decoder(torch.tensor(z, dtype=first.dtype, device=first.device))
-            refuse_what_is_no_picture(images, of, seen=z is few)
+            strays = (
+                {} if z is few else {"stray": 0.5, "far": math.inf}
+            )  # elsewhere than at the codes of data
+            clipped(f"the decoder's images {of}", images, hint=SQUASH, **strays)
 
 
 def _names(names: Sequence[str] | None, latents: int) -> list[str]:
@@ -179,13 +180,15 @@ def _thinned(codes: np.ndarray, labels, ranges: list[list[float]]) -> tuple[byte
     ).astype(int)
     low, high = np.array(ranges).T
     places = (2 * codes[chosen] - (low + high)) / (high - low)  # so that float16 serves at any scale
-    points = places.clip(-65504, 65504).astype("<f2").tobytes()
+    halves = places.clip(-65504, 65504).astype("<f2").tobytes()
     if labels is None:
-        return points, b"", []
+        return halves, b"", []
     labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
-    if labels.shape != (len(codes),):
-        raise ValueError(f"expected one label for each of {len(codes)} codes, got shape {labels.shape}")
+    if labels.shape != (len(codes),) or labels.dtype.kind not in "biufUO":
+        raise ValueError(
+            f"labels must be a number or a word for each of {len(codes)} codes, got {shown(labels)}"
+        )
     words, kinds = np.unique(labels, return_inverse=True)
     if len(words) > 256:
         raise ValueError(f"labels take {len(words)} values; at most 256 can be told apart here")
-    return points, kinds[chosen].astype(np.uint8).tobytes(), [str(word) for word in words.tolist()]
+    return halves, kinds[chosen].astype(np.uint8).tobytes(), [str(word) for word in words.tolist()]

@@ -1,9 +1,12 @@
 """A draw z = μ + σε to move, and two clouds of estimates of the gradient of E[f(z)]."""
 
+from typing import Annotated
+
 import anywidget
 import torch
 import traitlets
 
+from vae_lab.arguments import Seed, checked, choice, real, whole
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.panel import Panel
 from vae_lab.widgets.scale import on_step, slider
@@ -43,27 +46,24 @@ class TwoGradients(anywidget.AnyWidget):
         return f"TwoGradients({self.objective}, {len(self.noise)} draws)"
 
 
+@checked
 def two_gradients(
-    objective: str = "bowl", *, mu: float = 0.0, sigma: float = 0.8, draws: int = 200, seed: int = 0
+    objective: Annotated[str, choice(*OBJECTIVES)] = "bowl",
+    *,
+    mu: Annotated[float, real(*MEANS)] = 0.0,
+    sigma: Annotated[float, real(*SCALES)] = 0.8,
+    n_samples: Annotated[int, whole(2, MOST_DRAWS)] = 200,
+    seed: Seed = 0,
 ) -> Panel:
     """N(μ, σ²) to drag under f, a draw z = μ + σε that goes with it, and the gradients from many such draws.
 
     objective : "bowl", "waves" or "step"
     mu, sigma : where the Gaussian begins, on steps of 0.01
-    draws, seed : how many ε are kept, and what they are drawn from
+    n_samples, seed : how many ε are kept, and what they are drawn from
 
     Raises `ValueError` for another objective, a Gaussian beyond the sliders, too few or too many draws.
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"unknown objective {objective!r}; choose one of {', '.join(OBJECTIVES)}")
-    if not (MEANS[0] <= mu <= MEANS[1] and SCALES[0] <= sigma <= SCALES[1]):
-        raise ValueError(
-            f"the sliders reach from {MEANS[0]:g} to {MEANS[1]:g} for mu and from {SCALES[0]:g} to "
-            f"{SCALES[1]:g} for sigma; got {mu} and {sigma}"
-        )
-    if not 2 <= draws <= MOST_DRAWS:
-        raise ValueError(f"expected 2 to {MOST_DRAWS} draws, got {draws}")
-    noise = torch.randn(draws, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     start = {"mu": on_step(mu, MEANS, STEP), "sigma": on_step(sigma, SCALES, STEP), "objective": objective}
     start |= {"which": int((noise + 1.5).abs().argmin()), "baseline": False}
     view = TwoGradients(noise=[round(e, 4) for e in noise.tolist()], start=start, **start)
