@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 Converter = Callable[[str, Any], Any]
+SMALLEST, LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 
 
 def checked(function: Callable) -> Callable:
@@ -138,7 +139,7 @@ def whole(least: int | None = None, most: int | None = None) -> Converter:
 
 
 def real(least: float = -math.inf, most: float = math.inf, *, above: float | None = None) -> Converter:
-    """A finite number within limits: a float, an int, NumPy's or torch's."""
+    """A number within limits, and within those of float32: a float, an int, NumPy's or torch's."""
 
     def convert(name: str, value: Any) -> float:
         number = _scalar(value)
@@ -147,6 +148,8 @@ def real(least: float = -math.inf, most: float = math.inf, *, above: float | Non
             raise _wrong(name, what, value)
         if not (math.isfinite(number) and least <= number <= most and (above is None or number > above)):
             raise _wrong(name, what, value, ValueError)
+        if number and not SMALLEST <= abs(number) <= LARGEST:
+            raise _wrong(name, f"of a size from {SMALLEST:.2g} to {LARGEST:.2g}, or 0", value, ValueError)
         return float(number)
 
     return convert
@@ -256,20 +259,18 @@ def tensor(name: str, value: Any) -> Tensor:
     """Numbers in any array, frame or list, as a tensor; a tensor stays the one that it is.
 
     NumPy's memory may be in any order, of any stride and byte order, and read-only; it is shared where torch
-    can. Refuses what holds no numbers: words, dates, masked or missing entries, sparse and lazy arrays.
+    can. Refuses what holds no real numbers: words, dates, masked or missing entries, sparse and lazy arrays.
     """
-    if isinstance(value, Tensor):
-        if value.layout != torch.strided or value.is_quantized or value.is_nested:
-            raise _wrong(name, "a plain, dense tensor", value, hint="call to_dense() or dequantize() first")
-        return value
-    if isinstance(value, list | tuple) and value and any(isinstance(item, Tensor) for item in value):
-        parts = [tensor(f"{name}[{i}]", item) for i, item in enumerate(value)]
-        if len({(part.shape, part.device) for part in parts}) > 1:
-            raise ValueError(
-                f"{name} holds tensors of several shapes or devices, {_several(parts)}; pad them"
-            )
-        return torch.stack([part.to(torch.result_type(part, parts[0])) for part in parts])
-    return _from_numpy(name, value)
+    x = _as_tensor(name, value)
+    if x.is_complex():
+        raise _wrong(name, "real numbers", value)
+    return x
+
+
+def floats(name: str, value: Any) -> Tensor:
+    """As `tensor`; whole numbers and truth values become float32."""
+    x = tensor(name, value)
+    return x if x.is_floating_point() else x.float()
 
 
 def points(width: int | None = None, least: int = 1, *, rows: str = "N") -> Converter:
@@ -282,8 +283,6 @@ def points(width: int | None = None, least: int = 1, *, rows: str = "N") -> Conv
             raise ValueError(f"{wanted}, got {tuple(x.shape)}; write {name}[:, None] if each has one number")
         if x.ndim != 2 or len(x) < least or not x.shape[1] or (width or x.shape[1]) != x.shape[1]:
             raise ValueError(f"{wanted}, got {tuple(x.shape)}")
-        if x.is_complex():
-            raise TypeError(f"{name} must be real numbers, got {x.dtype}")
         x = x.to("cpu").double()
         bad = ~x.isfinite().all(1)
         if bad.any():
@@ -294,6 +293,21 @@ def points(width: int | None = None, least: int = 1, *, rows: str = "N") -> Conv
         return x
 
     return convert
+
+
+def _as_tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_quantized or value.is_nested:
+            raise _wrong(name, "a plain, dense tensor", value, hint="call to_dense() or dequantize() first")
+        return value
+    if isinstance(value, list | tuple) and value and any(isinstance(item, Tensor) for item in value):
+        parts = [tensor(f"{name}[{i}]", item) for i, item in enumerate(value)]
+        if len({(part.shape, part.device) for part in parts}) > 1:
+            raise ValueError(
+                f"{name} holds tensors of several shapes or devices, {_several(parts)}; pad them"
+            )
+        return torch.stack([part.to(torch.result_type(part, parts[0])) for part in parts])
+    return _from_numpy(name, value)
 
 
 def _from_numpy(name: str, value: Any) -> Tensor:
@@ -418,6 +432,7 @@ Seed = Annotated[int, whole(-(2**63), 2**63 - 1)]
 Positive = Annotated[float, real(above=0)]
 NonNegative = Annotated[float, real(0)]
 Share = Annotated[float, real(above=0, most=1)]
+Floats = Annotated[Tensor, floats]
 Points = Annotated[Tensor, points()]
 Device = Annotated[torch.device, device]
 Numbers = Annotated[Sequence[float], several(real())]

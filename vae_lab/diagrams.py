@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from vae_lab.arguments import checked
 from vae_lab.plotting import INK, KL, MUTED, PRIOR, REC, WIDTH, P, Q
 
 
+@checked
 def draw_autoencoder(*, ax: Axes | None = None) -> Axes:
     """x → encoder f_φ → code z → decoder g_θ → x̂, with the squared error between the two ends."""
     ax = _canvas(ax, (0, 10), (-2.1, 1.75))
@@ -21,6 +23,7 @@ def draw_autoencoder(*, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def draw_vae(*, ax: Axes | None = None) -> Axes:
     """x → encoder → q(z|x) → a sample z → decoder → p(x|z), with the two terms of the ELBO."""
     ax = _canvas(ax, (0, 10), (-2.1, 2.6))
@@ -48,6 +51,7 @@ def draw_vae(*, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def draw_gradient_paths(*, ax: Axes | None = None) -> Axes:
     """φ → μ, σ → z → f(z) three times: the gradient stops at a draw, goes around it, or goes through it."""
     ax = _canvas(ax, (0, 10), (-8.5, 1.5))

@@ -6,12 +6,13 @@ become one, on the same images in the same order.
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from vae_lab import devices, identity
-from vae_lab.arguments import checked, shown
+from vae_lab.arguments import checked, instance, several, shown
 from vae_lab.models import VAE
 
 
@@ -23,8 +24,11 @@ class StackedLinear(nn.Module):
     Takes (B, in), the same for all, or (M, B, in); gives (M, B, out).
     """
 
-    def __init__(self, layers: Sequence[nn.Linear]):
+    @checked
+    def __init__(self, layers: Annotated[Sequence[nn.Linear], several(instance(nn.Linear))]):
         super().__init__()
+        if len({layer.weight.shape for layer in layers}) != 1:
+            raise ValueError(f"layers must be linear layers of one size, at least one, got {len(layers)}")
         self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # (M, out, in)
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # (M, out)
 

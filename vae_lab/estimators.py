@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from vae_lab.arguments import Count, VAELike, checked, finite, shown
+from vae_lab.arguments import Count, Floats, VAELike, checked, finite, shown
 from vae_lab.objectives import ELBO, require_same_shape
 
 Family = Callable[[Tensor], Distribution]
@@ -63,7 +63,7 @@ def pathwise(family: Family, phi: Tensor, f: Callable, *, n_samples: Count) -> T
 
 
 @checked
-def leave_one_out(values: Tensor, scores: Tensor | None = None) -> Tensor:
+def leave_one_out(values: Floats, scores: Tensor | None = None) -> Tensor:
     """For every draw the mean value of the others: a baseline without bias (Mnih & Rezende 2016).
 
     values : (K, …) with K ≥ 2 draws first. Returns (K, …, 1) to stand beside scores.
@@ -72,11 +72,15 @@ def leave_one_out(values: Tensor, scores: Tensor | None = None) -> Tensor:
 
 
 @checked
-def best_constant(values: Tensor, scores: Tensor) -> Tensor:
+def best_constant(values: Floats, scores: Floats) -> Tensor:
     """E[f s²] / E[s²] over the other draws: the constant of least variance (Greensmith et al. 2004).
 
     values : (K,); scores s : (K, P). Returns (K, P).
     """
+    if values.ndim != 1 or scores.ndim != 2 or len(values) != len(scores):
+        raise ValueError(
+            f"values and scores must be of shapes (K,) and (K, P), got {tuple(values.shape)} and {tuple(scores.shape)}"
+        )
     square = scores.square()
     return _others(values[:, None] * square, "values") / _others(square, "scores")
 

@@ -68,6 +68,8 @@ def grid(
             f"{MOST_CODES:.0e}; take fewer points, or sample with metropolis or mala"
         )
     like = torch.empty(0) if like is None else like
+    if not like.is_floating_point():
+        raise TypeError(f"like must be a tensor of floating-point numbers, got {like.dtype}")
     cell = 2 * half_width / points
     axis = (torch.arange(points, dtype=like.dtype, device=like.device) + 0.5) * cell - half_width
     return torch.cartesian_prod(*[axis] * latents).view(-1, latents), latents * log(cell)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as _Bernoulli
 from torch.distributions import Distribution, Independent, Normal, constraints
 
-from vae_lab.arguments import Natural, Positive, checked, unit_interval
+from vae_lab.arguments import Count, Natural, Positive, checked, unit_interval
 from vae_lab.wavelets import haar, require_divisible, unhaar
 
 
@@ -29,6 +29,7 @@ class Bernoulli(nn.Module):
 
     @checked
     def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+        _require_axes(raw, event_dims)
         return Independent(_Coins(logits=raw, validate_args=False), event_dims, validate_args=False)
 
 
@@ -46,6 +47,7 @@ class ContinuousBernoulli(nn.Module):
 
     @checked
     def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+        _require_axes(raw, event_dims)
         return Independent(_ContinuousBernoulli(raw), event_dims, validate_args=False)
 
 
@@ -118,6 +120,7 @@ class Gaussian(nn.Module):
 
     @checked
     def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+        _require_axes(raw, event_dims)
         mean = self.mean(raw)
         normal = Normal(mean, self.scale.expand_as(mean), validate_args=False)
         return Independent(normal, event_dims, validate_args=False)
@@ -134,10 +137,11 @@ class GaussianWithScales(nn.Module):
     """
 
     @checked
-    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+    def forward(self, raw: Tensor, event_dims: Count = 3) -> Distribution:
+        _require_axes(raw, event_dims)
         if raw.shape[-event_dims] % 2:
             raise ValueError(
-                f"a mean and a log-variance each need an even count of raw numbers, got "
+                f"raw must be an even count of numbers, a mean and a log-variance each, got "
                 f"{raw.shape[-event_dims]}; let the decoder give twice as many as x has"
             )
         mean, log_var = raw.chunk(2, dim=-event_dims)
@@ -213,6 +217,11 @@ class _WaveletNormal(Distribution):
         noise = torch.randn(*sample_shape, *self._mean.shape, device=self._mean.device)
         parts = haar(noise.to(self._mean.dtype), len(self._scales) - 1)  # a rotation of white noise is white
         return self._mean + unhaar([p * s for p, s in zip(parts, self._scales, strict=True)])
+
+
+def _require_axes(raw: Tensor, event_dims: int) -> None:
+    if raw.ndim < event_dims:
+        raise ValueError(f"raw must have {event_dims} axes for one observation, got shape {tuple(raw.shape)}")
 
 
 def _name(function: Callable) -> str:

@@ -144,6 +144,8 @@ def multi_rate_elbo(
     up first. Undivided, the KL of a large β outweighs all else; divided by β, the likelihood of a small one.
     √β is midway.
     """
+    if not x.ndim or not len(x):
+        raise ValueError(f"x must be images (B, C, H, W), at least one, got shape {tuple(x.shape)}")
     beta = model.draw(len(x))
     return MultiRateELBO(*beta_elbo(model.at(beta), x, beta))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from vae_lab.arguments import AutoencoderLike, Count, NonNegative, VAELike, checked, real, shown
+from vae_lab.arguments import AutoencoderLike, Count, Floats, NonNegative, VAELike, checked, real, shown
 
 
 class SquaredError(NamedTuple):
@@ -134,7 +134,7 @@ def _misfit(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 @checked
-def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor, *, probes: Count | None = None) -> Tensor:
+def jacobian_norm(function: Callable[[Tensor], Tensor], x: Floats, *, probes: Count | None = None) -> Tensor:
     """Σ_ij (∂y_i/∂x_j)² of y = function(x) for each x of a batch (B, …), of shape (B,).
 
     No y may depend on the x of another row (as it would under batch normalization).

@@ -200,6 +200,6 @@ def _curve(name: str, curve) -> tuple[np.ndarray, np.ndarray]:
 def _row(name: str, values) -> np.ndarray:
     """A row of at least one number; NaN and infinity are drawn as gaps."""
     row = tensor(name, values).detach().cpu()
-    if row.ndim != 1 or not len(row) or row.is_complex():
+    if row.ndim != 1 or not len(row):
         raise ValueError(f"{name} must be a row of numbers, got {shown(values)}")
     return row.double().numpy()

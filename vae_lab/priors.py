@@ -6,6 +6,7 @@ reconstructions, and the bound of the same VAE rises by as much as KL(q(z) ‖ p
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.distributions import (
 )
 
 from vae_lab import devices, em, training
-from vae_lab.arguments import Count, Positive, Seed, VAELike, checked, finite
+from vae_lab.arguments import Count, Floats, Positive, Seed, VAELike, checked, finite, several, whole
 from vae_lab.data import ImagesLike
 from vae_lab.likelihoods import Gaussian
 from vae_lab.models import VAE, gaussian
@@ -103,13 +104,17 @@ class SecondStage(Distribution):
         self.vae = vae
         super().__init__((), (vae.latents,), validate_args=False)
 
+    @checked
     @torch.no_grad()
-    def sample(self, sample_shape=()) -> Tensor:
+    def sample(self, sample_shape: Annotated[tuple, several(whole(0))] = ()) -> Tensor:
         if not sample_shape:
             return self.sample((1,))[0]
         return self.vae.decode(self.vae.prior().sample(sample_shape)).sample()
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    @checked
+    def log_prob(self, z: Floats) -> Tensor:
+        if not z.numel() or z.shape[-1] != self.vae.latents:
+            raise ValueError(f"z must be codes of shape (…, {self.vae.latents}), got {tuple(z.shape)}")
         return elbo(self.vae, z.reshape(-1, self.vae.latents)).value.view(z.shape[:-1])
 
 

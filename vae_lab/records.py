@@ -7,11 +7,12 @@ also reconstructions and codes.safetensors, codes to start from.
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 from torch import nn
 
-from vae_lab.arguments import checked, one_line
-from vae_lab.nets import conv_decoder, mlp_decoder
+from vae_lab.arguments import Count, Natural, checked, choice, one_line
+from vae_lab.nets import Shape, Sizes, conv_decoder, mlp_decoder
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -43,14 +44,20 @@ def metrics(name: str) -> dict:
     return json.loads(recorded(name).read_text("utf8"))
 
 
+@checked
 def build_decoder(
-    *, shape: list[int], latents: int, hidden: list[int] = (), width: int = 0, activation: str = "relu"
+    *,
+    shape: Shape,
+    latents: Count,
+    hidden: Sizes = (),
+    width: Natural = 0,
+    activation: Annotated[str, choice(*ACTIVATIONS)] = "relu",
 ) -> nn.Sequential:
     """A decoder from its description in plain numbers; convolutional if it has a `width`."""
     unit = ACTIVATIONS[activation]
     if width:
-        return conv_decoder(latents, tuple(shape), width=width, activation=unit)
-    return mlp_decoder(latents, tuple(shape), hidden=tuple(hidden), activation=unit)
+        return conv_decoder(latents, shape, width=width, activation=unit)
+    return mlp_decoder(latents, shape, hidden=hidden, activation=unit)
 
 
 @checked

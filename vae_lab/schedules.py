@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
-from vae_lab.arguments import Count, Share, check_fields
+from vae_lab.arguments import Count, Share, check_fields, checked, real
 
 
 def one_cycle(step: int, total: int, highest: float) -> float:
@@ -82,7 +83,8 @@ class Annealed:
     def __post_init__(self):
         check_fields(self)
 
-    def at(self, progress: float) -> Callable:
+    @checked
+    def at(self, progress: Annotated[float, real(0, 1)]) -> Callable:
         """The objective as it is when this share of the steps has been taken."""
         return partial(self.objective, **{self.name: self.schedule(progress)})
 

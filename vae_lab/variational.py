@@ -15,6 +15,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from vae_lab.arguments import (
     Count,
+    Floats,
     NonNegative,
     Points,
     Positive,
@@ -73,7 +74,7 @@ def square_grid(half_width: Positive, count: Annotated[int, whole(2)]) -> tuple[
 
 
 @checked
-def log_integral(log_f: Tensor, cell: Positive) -> Tensor:
+def log_integral(log_f: Floats, cell: Positive) -> Tensor:
     """log ∫ f(z) dz from log f (N, …) at the points of a grid."""
     if not log_f.ndim or not len(log_f):
         raise ValueError(f"log_f must be of shape (N, …), N at least 1, got {tuple(log_f.shape)}")
@@ -81,7 +82,7 @@ def log_integral(log_f: Tensor, cell: Positive) -> Tensor:
 
 
 @checked
-def kl_on_grid(log_q: Tensor, log_p: Tensor, cell: Positive) -> Tensor:
+def kl_on_grid(log_q: Floats, log_p: Floats, cell: Positive) -> Tensor:
     """KL(q ‖ p) = ∫ q(z) (log q(z) − log p(z)) dz from log-densities (N, …) at the points of a grid.
 
     Both must be normalized. Where q is 0 nothing is added; where q is above 0 and p is 0 the KL is infinite.
@@ -269,7 +270,7 @@ def mixture_log_evidence(model: BayesianMixture, x: Points) -> Tensor:
 def _means_of_q(model: BayesianMixture, x: Tensor, mean, var) -> tuple[Tensor, Tensor]:
     """Means (K, D) and variances (K,) of the components, as the points x (N, D) are: in float64 on the CPU."""
     mean, var = points(x.shape[1])("mean", mean), tensor("var", var).to("cpu").double()
-    if len(mean) != model.components or var.shape != mean.shape[:1] or not (var > 0).all():
+    if len(mean) != model.components or var.shape != mean.shape[:1] or not ((var > 0) & var.isfinite()).all():
         raise ValueError(
             f"mean and var must be of shapes ({model.components}, {x.shape[1]}) and ({model.components},), var above 0, "
             f"got {tuple(mean.shape)} and {tuple(var.shape)}, at least {var.min().item() if var.numel() else 0:.3g}"

@@ -9,11 +9,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from vae_lab.arguments import Natural, checked, instance, several
+from vae_lab.arguments import Floats, Natural, checked, instance, several
 
 
 @checked
-def haar(x: Tensor, levels: Natural) -> list[Tensor]:
+def haar(x: Floats, levels: Natural) -> list[Tensor]:
     """Images (…, C, H, W) as [averages, coarsest details, …, finest details] (Haar 1910; Mallat 1989).
 
     levels : how often the averages are halved again. Averages are (…, C, H/2^levels, W/2^levels); the details
@@ -57,8 +57,8 @@ def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
 
 def require_divisible(shape: tuple[int, ...], levels: int) -> None:
     """Refuse images that cannot be halved so often."""
-    if levels < 0 or len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
+    if len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
         raise ValueError(
-            f"levels must be fewer: images of shape {tuple(shape)} cannot be halved {levels} times, for which they are (…, C, H, W) with "
-            f"both sides divisible by {2 ** max(levels, 0)}"
+            f"x must be images (…, C, H, W) whose sides are divisible by {2**levels}, to be halved {levels} times, "
+            f"got shape {tuple(shape)}; take fewer levels, or resize them"
         )

@@ -22,8 +22,6 @@ def as_pixels(name: str, value: Any, *, channels: str | None = None) -> Tensor:
     if isinstance(value, list | tuple) and any(map(_is_picture, value)):
         return _of_pictures(name, value)
     x = tensor(name, value).detach()
-    if x.is_complex():
-        raise TypeError(f"{name} must be real numbers, got {x.dtype}")
     x = _channels_first(name, x, channels)
     if x.dtype == torch.bool:
         return x.to(torch.uint8) * 255
@@ -77,8 +75,6 @@ def as_labels(name: str, value: Any, count: int, *, of: str = "images") -> Tenso
     if y.shape != (count,):
         hint = f"; if a row has a 1 for its class, write {name}.argmax(1)" if y.ndim == 2 else ""
         raise ValueError(f"{name} must be one for each of {count} {of}, got shape {tuple(y.shape)}{hint}")
-    if y.is_complex():
-        raise TypeError(f"{name} must be whole numbers, got {y.dtype}")
     bad = (y != y.trunc()) | ~y.isfinite() if y.is_floating_point() else torch.zeros_like(y, dtype=torch.bool)
     if bad.any():
         first = int(bad.nonzero()[0])

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from vae_lab import devices, nets
 from vae_lab.arguments import Count, Positive, Seed, checked, finite
 from vae_lab.data import ImagesLike
+from vae_lab.models import through
 
 BATCH = 128  # images a step
 
@@ -27,7 +28,7 @@ class Classifier(nn.Module):
     @checked
     def features(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) → features (B, F)."""
-        return self.body(x)
+        return through(self.body, x, "classifier", "images")
 
     @checked
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vae_lab.arguments import Count, Seed, checked, shown
+from vae_lab.arguments import Count, Seed, checked, finite, shown
 
 
 @checked
@@ -70,8 +70,9 @@ def _values(function: Callable, a: Tensor, b: Tensor, replicates: int, seed: int
         i, j = (draw(len(rows), generator).to(rows.device) for rows in (a, b))
         values.append(function(a[i], b[j]))
     try:
-        return torch.tensor(values, dtype=torch.float64)
+        found = torch.tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
             f"function must give a number, or a tuple of numbers, got {shown(values[0])}"
         ) from None
+    return finite("the values", found, "look at function, a and b")

@@ -21,6 +21,7 @@ from vae_lab.training.checkpoint import weights as weights_in
 from vae_lab.training.run import History, Run, interruptible, progress_bar
 
 OptimizerLike = Annotated[Any, having("zero_grad", "step", like="torch.optim.Adam")]
+SchedulerLike = Annotated[Any, having("step", like="torch.optim.lr_scheduler.OneCycleLR")]
 
 
 def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, objective: Callable):
@@ -39,7 +40,7 @@ def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, obj
 
 @checked
 def steps(
-    model: nn.Module, batches: Iterable, objective: Callable, optimizer: OptimizerLike, scheduler=None
+    model: nn.Module, batches: Iterable, objective: Callable, optimizer: OptimizerLike, scheduler: SchedulerLike | None = None
 ) -> Iterator[tuple]:
     """Yield (step, terms) after each ascent step on `objective`; the caller logs, draws or stops.
 

@@ -44,7 +44,9 @@ def export(decoder: nn.Module, latents: Count) -> Export:
     Weights are rounded to float16. Raises `ValueError` for a layer the page cannot run, for a weight that
     is not finite, and for an output that is no image.
     """
-    first = next(decoder.parameters(), torch.zeros(()))
+    if latents != latents_of(decoder):
+        raise ValueError(f"latents must be {latents_of(decoder)}, as many numbers as the decoder takes, got {latents}")
+    first = next(decoder.parameters())
     x, steps = torch.zeros(1, latents, dtype=first.dtype, device=first.device), []
     with torch.no_grad():
         for layer in _flat(decoder):

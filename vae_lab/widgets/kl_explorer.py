@@ -10,7 +10,7 @@ import traitlets
 from torch import Tensor, nn
 
 from vae_lab import devices, training
-from vae_lab.arguments import Numbers, Positive, checked, points
+from vae_lab.arguments import Numbers, Positive, checked, points, tensor
 from vae_lab.data import Images, ImagesLike
 from vae_lab.likelihoods import Bernoulli
 from vae_lab.models import check_decoder
@@ -85,7 +85,8 @@ def kl_explorer(
     Raises `ValueError` for a model the page cannot run and for arguments that do not fit it.
     """
     ends = [float(b) for b in betas or model.betas]
-    separate = points(3)("separate", separate).numpy() if len(separate) else np.zeros((0, 3))
+    rows = tensor("separate", separate)
+    separate = points(3)("separate", rows).numpy() if rows.numel() else np.zeros((0, 3))
     _refuse(model, images, ends, separate, start)
     images = images.to(devices.of(model))
     layers, weights, shape = export(nn.Sequential(model.decoder, nn.Sigmoid()), model.latents)
