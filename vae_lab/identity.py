@@ -1,9 +1,9 @@
 """What a function or a model does, told by code, constants and numbers: equal descriptions, equal behavior.
 
 Names do not count, so an edited cell of a notebook is another function though it is called the same. What
-comes with Python or from an installed package is told by its name; everything else by what it holds: bytecode,
-defaults, closures, the globals it reads, attributes, the bytes of tensors. The weights of a described model do
-not count; its architecture does.
+comes with Python or from an installed package is told by its name; everything else by what it holds:
+bytecode, defaults, closures, the globals it reads, attributes, the bytes of tensors. The weights of a
+described model do not count; its architecture does.
 """
 
 import dis
@@ -230,8 +230,8 @@ class _Teller:
         kind = type(thing)
         if any(map(_hides_state, kind.__mro__)):
             raise UnidentifiableError(
-                f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, whose state "
-                "cannot be told, nor brought back"
+                f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, "
+                "whose state cannot be told, nor brought back"
             )
         self.tell_type(f"{where}.class", kind)
         self.told.setdefault(where, kind.__name__)

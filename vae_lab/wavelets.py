@@ -59,6 +59,6 @@ def require_divisible(shape: tuple[int, ...], levels: int) -> None:
     """Refuse images that cannot be halved so often."""
     if levels < 0 or len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
         raise ValueError(
-            f"levels must be fewer: images of shape {tuple(shape)} cannot be halved {levels} times, for which they are (…, C, H, W) with "
-            f"both sides divisible by {2 ** max(levels, 0)}"
+            f"levels must be fewer: images of shape {tuple(shape)} cannot be halved {levels} times, "
+            f"for which they are (…, C, H, W) with both sides divisible by {2 ** max(levels, 0)}"
         )
