@@ -609,7 +609,9 @@ NO_TENSORS = {
     "nets.conv_stages wavelets.require_divisible objectives.require_same_shape": "shapes",
     "records.build_decoder records.recorded records.metrics recording.as_json": "settings and files",
     "recording.require_writable recording.write": "files",
-    "run.History run.interruptible run.progress_bar run.first_bad run.lowest run.each run.mean": "Python's numbers",
+    "run.History run.interruptible run.progress_bar run.first_bad run.lowest run.each run.mean": (
+        "Python's numbers"
+    ),
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer TwoGradients": "traits, filled by functions",

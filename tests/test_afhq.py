@@ -74,13 +74,13 @@ def test_a_damaged_cache_is_made_anew(folder):
     caches = sorted((folder / "afhq" / ".cache").glob("*.safetensors"))
     assert len(caches) == 2
     for at in (10, 200, -1):
-        for cache in caches:
-            content = bytearray(cache.read_bytes())
+        for path in caches:
+            content = bytearray(path.read_bytes())
             content[at] ^= 255
-            cache.write_bytes(content)
+            path.write_bytes(content)
         assert torch.equal(afhq.read("afhq-cat", folder, side=8)[0][0], expected)
-    for cache in caches:
-        cache.write_bytes(cache.read_bytes()[:50])
+    for path in caches:
+        path.write_bytes(path.read_bytes()[:50])
     assert torch.equal(afhq.read("afhq-cat", folder, side=8)[0][0], expected)
 
 
@@ -191,5 +191,5 @@ def test_a_picture_is_turned_as_a_viewer_does(folder):
 def test_a_single_picture_cannot_be_split(folder):
     for path in sorted((folder / "afhq/train/wild").iterdir())[1:]:
         path.unlink()
-    with pytest.raises(DataError, match="wild_00.png is the only picture; put at least two there"):
+    with pytest.raises(DataError, match=r"wild_00\.png is the only picture; put at least two there"):
         afhq.read("afhq-wild", folder)

@@ -463,50 +463,73 @@ EDITED = {  # (a cell, the same cell edited): another run, though its names are 
         "objective = lambda m, x: beta_elbo(m, x, 2.0)",
     ),
     "closure": (
-        "def make(b):\n    def inner(m, x):\n        return beta_elbo(m, x, b)\n    return inner\nobjective = make(1.0)",
-        "def make(b):\n    def inner(m, x):\n        return beta_elbo(m, x, b)\n    return inner\nobjective = make(2.0)",
+        "def make(b):\n    def inner(m, x):\n        return beta_elbo(m, x, b)\n    return inner\n"
+        "objective = make(1.0)",
+        "def make(b):\n    def inner(m, x):\n        return beta_elbo(m, x, b)\n    return inner\n"
+        "objective = make(2.0)",
     ),
     "tensor in a closure": (
         "def make(b):\n    return lambda m, x: beta_elbo(m, x, b[0])\nobjective = make(torch.ones(9))",
         "def make(b):\n    return lambda m, x: beta_elbo(m, x, b[0])\nobjective = make(torch.ones(9) * 2)",
     ),
     "large tensor in a partial": (
-        "from functools import partial\ndef f(m, x, w):\n    return beta_elbo(m, x, w.mean())\nobjective = partial(f, w=torch.ones(5000))",
-        "from functools import partial\ndef f(m, x, w):\n    return beta_elbo(m, x, w.mean())\nobjective = partial(f, w=torch.ones(5000) * 3)",
+        "from functools import partial\n"
+        "def f(m, x, w):\n    return beta_elbo(m, x, w.mean())\n"
+        "objective = partial(f, w=torch.ones(5000))",
+        "from functools import partial\n"
+        "def f(m, x, w):\n    return beta_elbo(m, x, w.mean())\n"
+        "objective = partial(f, w=torch.ones(5000) * 3)",
     ),
     "one number of a large tensor": (
         "x0 = torch.zeros(4000)\ndef objective(m, x):\n    return beta_elbo(m, x, 1.0 + x0.sum())",
-        "x0 = torch.zeros(4000)\nx0[1999] = 1e-3\ndef objective(m, x):\n    return beta_elbo(m, x, 1.0 + x0.sum())",
+        "x0 = torch.zeros(4000)\nx0[1999] = 1e-3\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, 1.0 + x0.sum())",
     ),
     "array": (
-        "import numpy as np\nw = np.ones(5)\ndef objective(m, x):\n    return beta_elbo(m, x, float(w.sum()))",
-        "import numpy as np\nw = np.ones(6)\ndef objective(m, x):\n    return beta_elbo(m, x, float(w.sum()))",
+        "import numpy as np\nw = np.ones(5)\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, float(w.sum()))",
+        "import numpy as np\nw = np.ones(6)\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, float(w.sum()))",
     ),
     "attribute of an object": (
-        "class B:\n    def __init__(s, b):\n        s.b = b\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.b)\n"
+        "class B:\n    def __init__(s, b):\n        s.b = b\n"
+        "    def __call__(s, m, x):\n        return beta_elbo(m, x, s.b)\n"
         "objective = B(1.0)",
-        "class B:\n    def __init__(s, b):\n        s.b = b\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.b)\n"
+        "class B:\n    def __init__(s, b):\n        s.b = b\n"
+        "    def __call__(s, m, x):\n        return beta_elbo(m, x, s.b)\n"
         "objective = B(2.0)",
     ),
     "method of a class": (
-        "class B:\n    def w(s):\n        return 1.0\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w())\nobjective = B()",
-        "class B:\n    def w(s):\n        return 2.0\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w())\nobjective = B()",
+        "class B:\n    def w(s):\n        return 1.0\n"
+        "    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w())\n"
+        "objective = B()",
+        "class B:\n    def w(s):\n        return 2.0\n"
+        "    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w())\n"
+        "objective = B()",
     ),
     "base class": (
-        "class A:\n    w = 1.0\nclass B(A):\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w)\nobjective = B()",
-        "class A:\n    w = 2.0\nclass B(A):\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w)\nobjective = B()",
+        "class A:\n    w = 1.0\n"
+        "class B(A):\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w)\n"
+        "objective = B()",
+        "class A:\n    w = 2.0\n"
+        "class B(A):\n    def __call__(s, m, x):\n        return beta_elbo(m, x, s.w)\n"
+        "objective = B()",
     ),
     "bound method": (
-        "class B:\n    b = 1.0\n    def go(s, m, x):\n        return beta_elbo(m, x, s.b)\nobjective = B().go",
-        "class B:\n    b = 2.0\n    def go(s, m, x):\n        return beta_elbo(m, x, s.b)\nobjective = B().go",
+        "class B:\n    b = 1.0\n    def go(s, m, x):\n        return beta_elbo(m, x, s.b)\n"
+        "objective = B().go",
+        "class B:\n    b = 2.0\n    def go(s, m, x):\n        return beta_elbo(m, x, s.b)\n"
+        "objective = B().go",
     ),
     "dictionary": (
         "S = {'beta': [1.0]}\ndef objective(m, x):\n    return beta_elbo(m, x, S['beta'][0])",
         "S = {'beta': [2.0]}\ndef objective(m, x):\n    return beta_elbo(m, x, S['beta'][0])",
     ),
     "weights of a second model": (
-        "t = nn.Linear(1, 1, bias=False)\nt.weight.data.fill_(1)\ndef objective(m, x):\n    return beta_elbo(m, x, t.weight.item())",
-        "t = nn.Linear(1, 1, bias=False)\nt.weight.data.fill_(2)\ndef objective(m, x):\n    return beta_elbo(m, x, t.weight.item())",
+        "t = nn.Linear(1, 1, bias=False)\nt.weight.data.fill_(1)\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, t.weight.item())",
+        "t = nn.Linear(1, 1, bias=False)\nt.weight.data.fill_(2)\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, t.weight.item())",
     ),
 }
 
@@ -515,12 +538,11 @@ EDITED = {  # (a cell, the same cell edited): another run, though its names are 
 def test_an_edited_cell_never_resumes_the_other_run(tmp_path, kind):
     before, after = EDITED[kind]
     _, first = run(tmp_path / "run", cell(before), epochs=1)
-    with pytest.raises(CheckpointError, match="is of another run: .*objective") as caught:
+    with pytest.raises(CheckpointError, match=r"is of another run: .*objective") as caught:
         run(tmp_path / "run", cell(after), epochs=1)
     assert "\n" not in str(caught.value)
-    _, again = run(
-        tmp_path / "run", cell("# run again\n\n" + before), epochs=1
-    )  # the same cell, on other lines
+    # The same cell, on other lines
+    _, again = run(tmp_path / "run", cell("# run again\n\n" + before), epochs=1)
     assert same_but_for_time(again, first)
 
 
@@ -559,7 +581,7 @@ def with_encoder(source: str) -> VAE:
 @pytest.mark.parametrize("kind", EDITED_MODELS)
 def test_an_edited_model_never_resumes_the_other_run(tmp_path, kind):
     _, first = run(tmp_path / "run", model=with_encoder(MODEL), epochs=1)
-    with pytest.raises(CheckpointError, match="is of another run: .*model") as caught:
+    with pytest.raises(CheckpointError, match=r"is of another run: .*model") as caught:
         run(tmp_path / "run", model=with_encoder(EDITED_MODELS[kind]), epochs=1)
     assert "\n" not in str(caught.value)
     _, again = run(tmp_path / "run", model=with_encoder("\n\n" + MODEL), epochs=1)
@@ -585,12 +607,25 @@ def test_models_whose_repr_is_alike_are_told_apart(tmp_path, model):
 
 
 UNKNOWN = {
-    "generator": "g = torch.Generator()\ndef objective(m, x):\n    return beta_elbo(m, x, torch.rand((), generator=g))",
-    "random numbers": "import random\nr = random.Random(0)\ndef objective(m, x):\n    return beta_elbo(m, x, r.random())",
-    "NumPy's": "import numpy as np\nr = np.random.default_rng(0)\ndef objective(m, x):\n    return beta_elbo(m, x, r.random())",
+    "generator": (
+        "g = torch.Generator()\ndef objective(m, x):\n    return beta_elbo(m, x, torch.rand((), generator=g))"
+    ),
+    "random numbers": (
+        "import random\nr = random.Random(0)\ndef objective(m, x):\n    return beta_elbo(m, x, r.random())"
+    ),
+    "NumPy's": (
+        "import numpy as np\n"
+        "r = np.random.default_rng(0)\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, r.random())"
+    ),
     "iterator": "b = iter([1.0] * 999)\ndef objective(m, x):\n    return beta_elbo(m, x, next(b))",
-    "counter": "import itertools\nc = itertools.count()\ndef objective(m, x):\n    return beta_elbo(m, x, next(c) / 99)",
-    "running generator": "b = (1.0 for _ in range(99))\ndef objective(m, x):\n    return beta_elbo(m, x, next(b))",
+    "counter": (
+        "import itertools\nc = itertools.count()\n"
+        "def objective(m, x):\n    return beta_elbo(m, x, next(c) / 99)"
+    ),
+    "running generator": (
+        "b = (1.0 for _ in range(99))\ndef objective(m, x):\n    return beta_elbo(m, x, next(b))"
+    ),
     "file": "import io\nf = io.StringIO()\ndef objective(m, x):\n    f.write('x')\n    return elbo(m, x)",
 }
 
@@ -606,10 +641,16 @@ def test_what_cannot_be_told_is_refused_where_it_would_matter(tmp_path, kind):
 
 
 COUNTING = {
-    "list": "calls = []\ndef objective(m, x):\n    calls.append(1)\n    return beta_elbo(m, x, min(1, len(calls) / 50))",
-    "global": "n = 0\ndef objective(m, x):\n    global n\n    n += 1\n    return beta_elbo(m, x, min(1, n / 50))",
+    "list": (
+        "calls = []\n"
+        "def objective(m, x):\n    calls.append(1)\n    return beta_elbo(m, x, min(1, len(calls) / 50))"
+    ),
+    "global": (
+        "n = 0\ndef objective(m, x):\n    global n\n    n += 1\n    return beta_elbo(m, x, min(1, n / 50))"
+    ),
     "attribute": (
-        "class B:\n    n = 0\n    def __call__(s, m, x):\n        s.n += 1\n        return beta_elbo(m, x, min(1, s.n / 50))\n"
+        "class B:\n    n = 0\n"
+        "    def __call__(s, m, x):\n        s.n += 1\n        return beta_elbo(m, x, min(1, s.n / 50))\n"
         "objective = B()"
     ),
 }

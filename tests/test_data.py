@@ -32,7 +32,7 @@ def generator(seed=0) -> torch.Generator:
 def test_unknown_name_lists_the_names():
     with pytest.raises(
         ValueError,
-        match="name must be one of digits, mnist, fashion-mnist.*got 'minst'; did you mean 'mnist'",
+        match=r"name must be one of digits, mnist, fashion-mnist.*got 'minst'; did you mean 'mnist'",
     ):
         data.load("minst")
 
@@ -230,7 +230,7 @@ def test_one_image_is_read_as_a_batch(index):
     "index", [5, [-6], "2", 1.0, None, [0.5], [[0, 1]], torch.ones(4, dtype=bool), {0: 1}]
 )
 def test_an_index_of_no_image_is_refused(index):
-    with pytest.raises((IndexError, TypeError), match="^index must be"):
+    with pytest.raises((IndexError, TypeError), match=r"^index must be"):
         numbered(5).read(index)
 
 

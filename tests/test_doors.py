@@ -162,7 +162,7 @@ def test_what_may_not_be_pixels_is_refused_in_one_sentence(pixels, words):
 
 def test_from_floats_takes_no_whole_numbers():
     with pytest.raises(
-        TypeError, match="pixels must be float numbers .* uint8 .*; whole numbers 0 … 255 go into Images"
+        TypeError, match=r"pixels must be float numbers .* uint8 .*; whole numbers 0 … 255 go into Images"
     ):
         from_floats(PIXELS)
 

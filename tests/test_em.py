@@ -295,9 +295,8 @@ def test_the_evidence_never_falls_on_any_data(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", em.SingularCovarianceWarning)
         fitted = em.fit(start, x, max_iter=60)
-        raw = [
-            m.log_evidence(x).mean().item() for m in em.iterate(start, x, 30)
-        ]  # without the loop's own guard
+        # Without the loop's own guard
+        raw = [m.log_evidence(x).mean().item() for m in em.iterate(start, x, 30)]
     rises = np.diff(fitted.history)
     assert np.isfinite(fitted.history).all() and (rises >= 0).all()
     falls = np.diff([fitted.history[0], *raw]) / (1 + np.abs(raw))

@@ -171,7 +171,10 @@ def test_what_a_page_is_given():
 
 
 WRONG = {
-    "not a plane": (lambda: em_stepper(blobs(0, d=3), random_mixture(0, d=3)), "x must lie in a plane.*got 3 columns"),
+    "not a plane": (
+        lambda: em_stepper(blobs(0, d=3), random_mixture(0, d=3)),
+        "x must lie in a plane.*got 3 columns",
+    ),
     "too many points": (lambda: em_stepper(blobs(0, n=401), random_mixture(0)), "up to 400 points.*got 401"),
     "too many components": (lambda: em_stepper(blobs(0), random_mixture(0, k=7)), "6 components.* 7"),
     "names": (lambda: em_stepper(blobs(0), random_mixture(0), names=["x"]), "2 words.*got 1"),
@@ -241,6 +244,5 @@ def test_a_mean_is_dragged_and_moved_by_keys(show):
     assert state(page, "parameters")[7:9] == pytest.approx([x1 - 2 * unit, y1 - 5 * unit])
     assert float(handle.get_attribute("aria-valuenow")) == pytest.approx(x1 - 2 * unit, abs=0.01)
     second = page.get_by_role("slider", name="mean of component B").nth(1)
-    assert second.get_attribute("transform") == handle.get_attribute(
-        "transform"
-    )  # the other view keeps in step
+    # The other view keeps in step
+    assert second.get_attribute("transform") == handle.get_attribute("transform")

@@ -127,7 +127,7 @@ def test_what_does_not_stack_is_refused(models, words):
 )
 def test_members_whose_likelihoods_differ_in_constants_are_refused(first, second):
     with pytest.raises(
-        ValueError, match="members must be of one architecture, but number 1 is not: .*likelihood"
+        ValueError, match=r"members must be of one architecture, but number 1 is not: .*likelihood"
     ):
         Ensemble([new_vae(0, first()), new_vae(1, second())])
     Ensemble([new_vae(0, first()), new_vae(1, first())])

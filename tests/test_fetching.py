@@ -202,9 +202,8 @@ def test_a_refusal_is_said(kaggle, folder, capsys, status):
 
 
 def test_no_network_is_said(folder, capsys, monkeypatch):
-    monkeypatch.setitem(
-        kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9"
-    )  # nobody
+    # Nobody is there
+    monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.PROD, "http://localhost:9")
     assert main(["--fetch"]) == 1
     told = capsys.readouterr().err
     assert "Kaggle gives no pictures" in told and "by hand" in told and told.count("\n") == 1

@@ -73,9 +73,8 @@ def test_javascript_decodes_at_every_weight_as_pytorch_does(kind, tmp_path):
     with torch.no_grad():
         assert (ours - model.at(torch.tensor(betas)).decode(z).mean).abs().max() < 1e-3
         test_widgets.rounded(model.decoder)
-        assert (
-            ours - model.at(torch.tensor(betas)).decode(z).mean
-        ).abs().max() < 1e-6  # the rest was float16
+        # The rest was float16
+        assert (ours - model.at(torch.tensor(betas)).decode(z).mean).abs().max() < 1e-6
     assert torch.equal(ours[1], ours[3]) and not torch.allclose(ours[0], ours[1], atol=0.01)
 
 
@@ -279,9 +278,8 @@ def test_it_cleans_up_and_fits_a_phone(show, model):
     page = show(kl_explorer(model, gray(40)).view, views=2)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert (
-        page.locator(".vae-kl-explorer").first.bounding_box()["height"] < 740
-    )  # with the slider, one screen
+    # With the slider, one screen
+    assert page.locator(".vae-kl-explorer").first.bounding_box()["height"] < 740
     everything = page.evaluate("listening()")
     page.evaluate("ends[0]()")
     assert 0 < page.evaluate("listening()") == everything / 2

@@ -160,9 +160,8 @@ def best_linear(beta: float, latents: int = 2) -> float:
     """
     noise, size = beta * SCALE**2, len(EIGENVALUES)
     kept = EIGENVALUES[:latents].clamp(min=noise)
-    variances = torch.cat(
-        [kept, torch.full((size - latents,), noise, dtype=torch.float64)]
-    )  # of the model, C
+    # Of the model, C
+    variances = torch.cat([kept, torch.full((size - latents,), noise, dtype=torch.float64)])
     log_evidence = -0.5 * (size * log(2 * pi) + variances.log().sum() + (EIGENVALUES / variances).sum())
     constant = 0.5 * beta * size * log(2 * pi * noise) - 0.5 * size * log(2 * pi * SCALE**2)
     return (beta * log_evidence + constant).item()

@@ -87,7 +87,12 @@ def test_colors_that_stray_a_little_are_clipped_to_what_can_be_shown():
 def test_whole_numbers_lists_and_pictures_are_drawn_as_floats_are():
     drawn = sheet(plot_images(GREY))
     levels = GREY.mul(255).round().byte()
-    for same in (levels, levels.numpy().tolist(), levels[:, 0], [Image.fromarray(x[0].numpy()) for x in levels]):
+    for same in (
+        levels,
+        levels.numpy().tolist(),
+        levels[:, 0],
+        [Image.fromarray(x[0].numpy()) for x in levels],
+    ):
         np.testing.assert_allclose(sheet(plot_images(same)), drawn, atol=0.51 / 255)
     np.testing.assert_allclose(sheet(plot_images(data.Images(levels))), drawn, atol=0.51 / 255)
 
@@ -144,10 +149,22 @@ def test_curves_carry_their_names_at_their_ends():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: plot_images(GREY[0, 0]), ValueError, r"images must be at least one image.*got shape \(28, 28\)"),
-        (lambda: plot_images(torch.rand(2, 2, 8, 8)), ValueError, r"images must have 1 or 3 .*\(2, 2, 8, 8\)$"),
+        (
+            lambda: plot_images(GREY[0, 0]),
+            ValueError,
+            r"images must be at least one image.*got shape \(28, 28\)",
+        ),
+        (
+            lambda: plot_images(torch.rand(2, 2, 8, 8)),
+            ValueError,
+            r"images must have 1 or 3 .*\(2, 2, 8, 8\)$",
+        ),
         (lambda: plot_images(torch.rand(2, 8, 8, 3)), ValueError, r"numpy.moveaxis\(images, -1, -3\)"),
-        (lambda: plot_images(torch.rand(9, 8, 3)), ValueError, r"images\[:, None\] if these are gray.*moveaxis"),
+        (
+            lambda: plot_images(torch.rand(9, 8, 3)),
+            ValueError,
+            r"images\[:, None\] if these are gray.*moveaxis",
+        ),
         (lambda: plot_images(GREY[:0]), ValueError, "images must be at least one image"),
         (lambda: plot_images(GREY, captions=list("abcd")), ValueError, "captions must be .* got 4 for 3"),
         (lambda: plot_images(GREY, captions="abc"), TypeError, "captions must be a sequence, got 'abc'"),
@@ -159,8 +176,16 @@ def test_curves_carry_their_names_at_their_ends():
             ValueError,
             r"rows\['few'\] must be of shape \(3, .* got \(2",
         ),
-        (lambda: plot_codes(CODES[:, :1], LABELS), ValueError, r"codes must have two coordinates at least, got shape \(20, 1\)"),
-        (lambda: plot_codes(CODES, LABELS[:5]), ValueError, r"labels must be one for each of 20 codes, got shape \(5,\)"),
+        (
+            lambda: plot_codes(CODES[:, :1], LABELS),
+            ValueError,
+            r"codes must have two coordinates at least, got shape \(20, 1\)",
+        ),
+        (
+            lambda: plot_codes(CODES, LABELS[:5]),
+            ValueError,
+            r"labels must be one for each of 20 codes, got shape \(5,\)",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, error, words):

@@ -113,7 +113,7 @@ def test_in_another_unit_the_answer_is_the_same_in_that_unit(units):
 @settings(max_examples=25)
 @given(units=st.lists(st.sampled_from([1e-6, 1.0, 1e6]), min_size=4, max_size=4), seed=st.integers(0, 10**6))
 def test_em_finds_the_optimum_whatever_the_units_of_a_column(units, seed):
-    """σ² is one number for all columns, so other units of one of them are other data: the oracle is the optimum."""
+    """σ² is one number for all columns, so other units of one are other data: the oracle is the optimum."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(60, 2, generator=g).double() @ torch.randn(2, 4, generator=g).double()
     x = (x + torch.randn(60, 4, generator=g)) * torch.tensor(units)

@@ -102,9 +102,8 @@ def test_validation_is_on_where_the_lever_says_so(digits):
 
 def test_a_row_has_its_times_and_answers(digits):
     base = levers.Setting(epochs=1, batch_size=128)
-    row = levers.measure(
-        levers.levers(base)[2], digits, repetitions=2, seeds=1, number=2
-    )  # bfloat16 may change answers
+    # bfloat16, which may change answers
+    row = levers.measure(levers.levers(base)[2], digits, repetitions=2, seeds=1, number=2)
     assert row["lever"] == "bfloat16" and len(row["seconds_with"]) == len(row["ratio"]) == 2
     assert row["ratio"][1] == row["seconds_without"][1] / row["seconds_with"][1]
     assert row["final_with"][0] == pytest.approx(row["final_without"][0], rel=0.02)

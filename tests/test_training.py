@@ -427,7 +427,7 @@ def test_a_mean_that_is_no_number_is_refused(value):
         terms = elbo(model, x)
         return ELBO(terms.log_lik.index_fill(0, torch.tensor(0), value), terms.kl)
 
-    with pytest.raises(NotFiniteError, match="cannot be told: it would be .*; look at data and model"):
+    with pytest.raises(NotFiniteError, match=r"cannot be told: it would be .*; look at data and model"):
         evaluate(new_vae(), gray(), bad)
     model = new_vae()
     nn.init.constant_(model.decoder[0].weight, value)

@@ -359,12 +359,13 @@ def test_a_decoder_of_logits_is_refused():
         latent_explorer(decoder, codes=codes, prior=False)
     assert "\n" not in str(refusal.value)
     for arguments in ({}, {"start": codes[0].tolist(), "ranges": (-9, 9)}):
-        with pytest.raises(ValueError, match=r"images (at the start|for draws from N\(0, I\)) must be pixels"):
+        with pytest.raises(
+            ValueError, match=r"images (at the start|for draws from N\(0, I\)) must be pixels"
+        ):
             latent_explorer(decoder, **arguments)
     latent_explorer(nn.Sequential(decoder, nn.Sigmoid()), codes=codes)
-    with pytest.raises(
-        ValueError, match=r"for the codes must be pixels in \[0, 1\], got -\d"
-    ):  # pixels in [−1, 1], as of other books' data
+    # Pixels in [−1, 1], as of other books' data
+    with pytest.raises(ValueError, match=r"for the codes must be pixels in \[0, 1\], got -\d"):
         latent_explorer(nn.Sequential(decoder, nn.Tanh()), codes=codes)
     nothing = nn.Sequential(decoder, nn.ReLU())
     nothing[0][0].bias.data.fill_(torch.inf)

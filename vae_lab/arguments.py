@@ -287,8 +287,8 @@ def points(width: int | None = None, least: int = 1, *, rows: str = "N") -> Conv
         bad = ~x.isfinite().all(1)
         if bad.any():
             raise ValueError(
-                f"{name} must be finite, but {int(bad.sum())} of {len(x)} points are not finite, the first in "
-                f"row {int(bad.nonzero()[0])}; leave them out"
+                f"{name} must be finite, but {int(bad.sum())} of {len(x)} points are not finite, the first "
+                f"in row {int(bad.nonzero()[0])}; leave them out"
             )
         return x
 

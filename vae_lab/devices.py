@@ -50,7 +50,7 @@ def of(model: nn.Module) -> torch.device:
 
 
 def fused(model: nn.Module) -> bool:
-    """Whether Adam can step all of the model's weights in one kernel: the fastest way, on Apple's GPUs not there."""
+    """Whether Adam can step all of the weights in one kernel: the fastest way, not there on Apple's GPUs."""
     return of(model).type in ("cpu", "cuda")
 
 
@@ -162,7 +162,8 @@ def in_precision(objective: Callable, precision: str, device: torch.device) -> C
         return objective
     if not torch.amp.is_autocast_available(device.type):
         raise ValueError(
-            f'precision="{precision}" is not there on {device.type} in torch {torch.__version__}; use "float32"'
+            f'precision="{precision}" is not there on {device.type} in torch {torch.__version__}; '
+            'use "float32"'
         )
 
     def in_bfloat16(model, x):

@@ -83,8 +83,8 @@ class Mixture:
         )
         if bad.any():
             raise ValueError(
-                f"covariances must be symmetric and positive definite, but number {bad.nonzero()[0].item()} is not; "
-                "add a little to its diagonal"
+                f"covariances must be symmetric and positive definite, but number {bad.nonzero()[0].item()} "
+                "is not; add a little to its diagonal"
             )
 
     def log_joint(self, x) -> Tensor:
@@ -105,9 +105,10 @@ class Mixture:
         """The mixture that maximizes the bound for these log responsibilities (N, K).
 
         Weights are shares of the data; means and covariances are weighted ones. A component that owns
-        nothing stays where it is, with weight 0. Measured in each column's own standard deviation, a covariance
-        has at least `floor` in every direction, or as much as before if that was less: one with less is raised to
-        it, which is the best that has as much everywhere, and `SingularCovarianceWarning` says so.
+        nothing stays where it is, with weight 0. Measured in each column's own standard deviation, a
+        covariance has at least `floor` in every direction, or as much as before if that was less: one with
+        less is raised to it, which is the best that has as much everywhere, and `SingularCovarianceWarning`
+        says so.
         """
         x = self._data(x)
         log_resp = self._resp(x, log_resp)
@@ -138,8 +139,8 @@ class Mixture:
         totals = log_resp.logsumexp(1).exp()
         if not ((totals - 1).abs() < 1e-6).all():
             raise ValueError(
-                "log_resp must be logarithms of probabilities that sum to one in each row, but the sums go from "
-                f"{totals.min():.3g} to {totals.max():.3g}; use log_softmax(1)"
+                "log_resp must be logarithms of probabilities that sum to one in each row, but the sums "
+                f"go from {totals.min():.3g} to {totals.max():.3g}; use log_softmax(1)"
             )
         return log_resp
 
@@ -186,9 +187,10 @@ def iterate(model: ModelLike, x: Points, iterations: Natural) -> Iterator[Model]
 def fit(model: ModelLike, x: Points, *, tolerance: NonNegative = 1e-9, max_iter: Natural = 1000) -> EMResult:
     """EM until an iteration raises the mean log p(x) by less than `tolerance` nats; `max_iter` at the most.
 
-    log p(x) never falls: an iteration that would lower it, by rounding where EM has come to rest, is not taken, and
-    of a model whose M-step lowers it by more, EM has not converged. A model that knows a direction in which EM may
-    hardly move (`ppca.PPCA.rescaled`) goes there at once where EM would take a thousand iterations.
+    log p(x) never falls: an iteration that would lower it, by rounding where EM has come to rest, is not
+    taken, and of a model whose M-step lowers it by more, EM has not converged. A model that knows a direction
+    in which EM may hardly move (`ppca.PPCA.rescaled`) goes there at once where EM would take a thousand
+    iterations.
 
     Raises `NotFiniteError` if log p(x) is no finite number at the start.
     """
@@ -223,7 +225,8 @@ def mixture_around(x: Points, means, *, variance=None) -> Mixture:
         columns = tensor("variance", variance).to("cpu").double().detach()
     if columns.shape not in ((), (x.shape[1],)) or not ((columns > 0) & columns.isfinite()).all():
         raise ValueError(
-            f"variance must be a number above 0, or one for each of {x.shape[1]} columns, got {columns.tolist()}"
+            f"variance must be a number above 0, or one for each of {x.shape[1]} columns, "
+            f"got {columns.tolist()}"
         )
     covariances = columns.expand(x.shape[1]).diag().repeat(len(means), 1, 1)
     return Mixture(torch.full((len(means),), -math.log(len(means)), dtype=x.dtype), means, covariances)
@@ -233,8 +236,8 @@ def mixture_around(x: Points, means, *, variance=None) -> Mixture:
 def kmeans_plus_plus(x: Points, k: Count, generator: Annotated[torch.Generator, cpu_generator]) -> Tensor:
     """K of the points (N, D), each drawn with probability ∝ squared distance to the nearest one so far.
 
-    Distances are in standard deviations of the columns. Source: Arthur & Vassilvitskii 2007. Where no point is
-    left at a distance, one is drawn from all.
+    Distances are in standard deviations of the columns. Source: Arthur & Vassilvitskii 2007. Where no point
+    is left at a distance, one is drawn from all.
     """
     if k > len(x):
         raise ValueError(f"k must be from 1 to {len(x)}, as many as there are points, got {k}")
@@ -249,7 +252,7 @@ def kmeans_plus_plus(x: Points, k: Count, generator: Annotated[torch.Generator, 
 
 @checked
 def column_variances(x: Points) -> Tensor:
-    """The variance of each column, (D,); of a column that is constant its square, or 1, so that none is zero."""
+    """The variance of each column, (D,); of a constant column its square, or 1, so that none is zero."""
     variances, largest = x.var(0, correction=0), x.square().amax(0)
     finite("the variance of x", largest, "measure in larger units: its squares overflow")
     constant = torch.where(x[0] == 0, 1.0, x[0].square())
@@ -270,10 +273,10 @@ def _weighted_covariances(x: Tensor, share: Tensor, means: Tensor) -> Tensor:
 
 
 def _held_above(covariances: Tensor, before: Tensor, scale: Tensor, floor: float) -> Tensor:
-    """Covariances (K, D, D) with every eigenvalue, in units of `scale` (D,), at least `floor` or what it was before.
+    """Covariances (K, D, D), each eigenvalue in units of `scale` (D,) at least `floor` or what it was before.
 
-    Raising those below is the best covariance under that constraint, and since the one from before meets it, the
-    likelihood does not fall.
+    Raising those below is the best covariance under that constraint, and since the one from before meets it,
+    the likelihood does not fall.
     """
     units = scale[:, None] * scale
     values, vectors = torch.linalg.eigh(covariances / units)

@@ -1,9 +1,9 @@
 """What a function or a model does, told by code, constants and numbers: equal descriptions, equal behavior.
 
 Names do not count, so an edited cell of a notebook is another function though it is called the same. What
-comes with Python or from an installed package is told by its name; everything else by what it holds: bytecode,
-defaults, closures, the globals it reads, attributes, the bytes of tensors. The weights of a described model do
-not count; its architecture does.
+comes with Python or from an installed package is told by its name; everything else by what it holds:
+bytecode, defaults, closures, the globals it reads, attributes, the bytes of tensors. The weights of a
+described model do not count; its architecture does.
 """
 
 import dis
@@ -230,8 +230,8 @@ class _Teller:
         kind = type(thing)
         if any(map(_hides_state, kind.__mro__)):
             raise UnidentifiableError(
-                f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, whose state "
-                "cannot be told, nor brought back"
+                f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, "
+                "whose state cannot be told, nor brought back"
             )
         self.tell_type(f"{where}.class", kind)
         self.told.setdefault(where, kind.__name__)
@@ -262,16 +262,16 @@ KINDS = {
 
 
 def _digest_of_code(code: types.CodeType) -> str:
-    """SHA-256 of what the code does: instructions, constants and names, but no line numbers."""
-    found = hashlib.sha256(code.co_code)
-    arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    found.update(repr((arguments, code.co_names, code.co_varnames, code.co_freevars)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found.update(_digest_of_code(constant).encode())
-        else:
-            ordered = sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
-            found.update(repr((type(constant).__name__, ordered)).encode())
+    """SHA-256 of what the code does: instructions, constants and names; no line numbers, no docstring."""
+    arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_exceptiontable)
+    found = hashlib.sha256(repr((arguments, code.co_varnames, code.co_freevars)).encode())
+    for step in dis.get_instructions(code):
+        what = step.argval if step.opcode in (*dis.hasconst, *dis.hasname) else step.arg
+        if isinstance(what, types.CodeType):
+            what = _digest_of_code(what)
+        elif isinstance(what, frozenset):
+            what = sorted(what, key=repr)
+        found.update(repr((step.opname, type(step.argval).__name__, what)).encode())
     return found.hexdigest()
 
 

@@ -25,7 +25,7 @@ EDGE = 1e-3  # of the mass in the outermost cells, at which the grid leaves too 
 
 
 class GridWarning(UserWarning):
-    """A sum over this grid is no integral: it is too coarse for the density, or ends where there still is mass."""
+    """A sum over this grid is no integral: it is too coarse for the density, or ends where mass is left."""
 
 
 class GridPosterior(NamedTuple):
@@ -53,9 +53,9 @@ class Chains(NamedTuple):
 def grid(
     latents: Count, *, points: Count, half_width: Positive, like: Tensor | None = None
 ) -> tuple[Tensor, float]:
-    """The cell centers of a grid over [−a, a]^L for a half-width a, (points^L, L), and the log of a cell's volume.
+    """The cell centers of a grid over [−a, a]^L, (points^L, L), and the log of a cell's volume.
 
-    The last coordinate varies fastest.
+    The half-width a is `half_width`. The last coordinate varies fastest.
 
     points : on each axis
     like : a tensor whose type and device to use; default float32 on the CPU
@@ -95,8 +95,9 @@ def grid_posterior(
     chunk_size : codes to evaluate together, fewer for less memory
     like : as in `grid`
 
-    Warns with `GridWarning` of a grid that is too coarse for what it sums, or ends where there still is mass.
-    Raises `ValueError` for one that is too large or has no mass, and for a log-joint of wrong shape, NaN or +∞.
+    Warns with `GridWarning` of a grid that is too coarse for what it sums, or ends where there still is
+    mass. Raises `ValueError` for one that is too large or has no mass, and for a log-joint of wrong shape,
+    NaN or +∞.
     """
     codes, log_cell = grid(latents, points=points, half_width=half_width, like=like)
     log_p = torch.cat([_evaluate(log_joint, z, images=True) for z in codes.split(chunk_size)])
@@ -128,8 +129,9 @@ def _warn_of_unresolved(found: GridPosterior, latents: int, points: int) -> None
     said = []
     if leap > STEEP or most > LARGEST_CELL:
         said.append(
-            f"with {points} points an axis log p(x, z) changes by {leap:.3g} nats from a cell to the next where the "
-            f"mass is, and one cell holds up to {most:.0%} of it: take more points, or a smaller half_width"
+            f"with {points} points an axis log p(x, z) changes by {leap:.3g} nats "
+            f"from a cell to the next where the mass is, and one cell holds up to {most:.0%} of it: "
+            "take more points, or a smaller half_width"
         )
     if beyond > EDGE:
         said.append(f"{beyond:.2g} of the mass lies in the outermost cells: take a larger half_width")
@@ -219,7 +221,8 @@ def _size(step_size: Size, start: Tensor) -> Tensor:
         right = False
     if not right:
         raise ValueError(
-            f"step_size must be positive, one number or one a chain of shape ({len(start)}, 1), got {shown(step_size)}"
+            f"step_size must be positive, one number or one a chain of shape ({len(start)}, 1), "
+            f"got {shown(step_size)}"
         )
     return size
 

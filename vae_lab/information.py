@@ -100,8 +100,9 @@ def surgery(q: Distribution, p: Distribution, *, n_samples: Count | None = None,
 def _log_mixture(mu: Tensor, sigma: Tensor, z: Tensor, chunk_size: int) -> Tensor:
     """log 1/N Σ_n N(z; μ_n, diag σ_n²) for float64 means (N, L), deviations (N, L) and codes (K, L).
 
-    The squares are multiplied out, −½ Σ_l (z² − 2 z μ + μ²)/σ², so that two matrix products do the work; where
-    rounding would take more than `CANCELED` of that, the differences are squared one coordinate at a time.
+    The squares are multiplied out, −½ Σ_l (z² − 2 z μ + μ²)/σ², so that two matrix products do the work;
+    where rounding would take more than `CANCELED` of that, the differences are squared one coordinate at a
+    time.
     """
     middle, precision = mu.mean(0), sigma.pow(-2)
     mu, z = mu - middle, z - middle

@@ -84,7 +84,7 @@ class VAE(nn.Module):
 
     @checked
     def decode(self, z: Tensor) -> Distribution:
-        """p_θ(x|z) for codes z of shape (B, L) or (K, B, L), also a single one (L,); batch shape (B,) or (K, B)."""
+        """p_θ(x|z) for codes z (B, L) or (K, B, L), also a single one (L,); batch shape (B,) or (K, B)."""
         if not z.ndim or z.shape[-1] != self.latents:
             raise ValueError(
                 f"z must be codes of length {self.latents}, (…, {self.latents}), got {tuple(z.shape)}"
@@ -114,12 +114,13 @@ def through(network: nn.Module, x: Tensor, name: str, what: str) -> Tensor:
         if devices.short_of_memory(error):
             raise
         raise ValueError(
-            f"the {name} cannot take {what} of shape {tuple(x.shape)} ({x.dtype} on {x.device}): {one_line(error)}"
+            f"the {name} cannot take {what} of shape {tuple(x.shape)} ({x.dtype} on {x.device}): "
+            f"{one_line(error)}"
         ) from error
 
 
 def check_decoder(model: nn.Module) -> None:
-    """Refuse a decoder that squashes its numbers under a likelihood that takes logits and squashes them again.
+    """Refuse a decoder that squashes its numbers under a likelihood that takes logits and squashes again.
 
     That shows in its last layer or, where a function does it, in codes that lie farther and farther out: what
     is not squashed grows with them, and has both signs.
@@ -144,14 +145,14 @@ def check_decoder(model: nn.Module) -> None:
     squashed = low >= 0 or (low >= -1 and high <= 1 and max(-low, high) > 0.999)
     if raw.shape[1] >= 16 and squashed and raw.isfinite().all() and (raw - raw[:1]).abs().max() > 1e-4:
         raise ValueError(
-            f"the decoder gives numbers from {low:.3g} to {high:.3g} however far its code goes, as if it squashed "
-            f"them, but {advice} that"
+            f"the decoder gives numbers from {low:.3g} to {high:.3g} however far its code goes, "
+            f"as if it squashed them, but {advice} that"
         )
 
 
 @contextmanager
 def evaluating(model: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Evaluation mode and, with a seed, random numbers of our own; as before afterwards, also after an error."""
+    """Evaluation mode and, with a seed, our own random numbers; as before afterwards, also after an error."""
     modes = [(module, module.training) for module in model.modules()]
     with devices.same_random_numbers_after(devices.of(model)) if seed is not None else nullcontext():
         if seed is not None:

@@ -235,14 +235,16 @@ def check_terms(terms: Any, model: Any, x: Tensor) -> Any:
     """
     if not (isinstance(terms, tuple) and hasattr(terms, "_asdict") and hasattr(terms, "value")):
         raise TypeError(
-            f"objective must return a NamedTuple of terms with a property `value`, such as ELBO, got {shown(terms)}"
+            "objective must return a NamedTuple of terms with a property `value`, such as ELBO, "
+            f"got {shown(terms)}"
         )
     expected = (*getattr(model, "batch_shape", ()), len(x))
     for name, term in (*terms._asdict().items(), ("value", terms.value)):
         if not isinstance(term, Tensor) or tuple(term.shape) != expected:
             raise ValueError(
-                f"objective must return one number for each image, but its {name} is {shown(term)} and not of "
-                f"shape {expected}; sum over pixels and latents, and leave the mean over images to training"
+                f"objective must return one number for each image, but its {name} is {shown(term)} "
+                f"and not of shape {expected}; sum over pixels and latents, "
+                "and leave the mean over images to training"
             )
     return terms
 

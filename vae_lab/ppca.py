@@ -53,8 +53,8 @@ class PPCA:
     def m_step(self, x: Points, q: MultivariateNormal, *, floor: NonNegative = FLOOR) -> "PPCA":
         """The best W, μ and σ² for Gaussians q over the latents: a linear regression of x on z.
 
-        σ² is held above `floor` times the variance of the quietest column, or above what it was before if that
-        was less, with a `SingularCovarianceWarning`.
+        σ² is held above `floor` times the variance of the quietest column, or above what it was before if
+        that was less, with a `SingularCovarianceWarning`.
         """
         x = self._data(x)
         z, covariance = self._codes(x, q).mean, q.covariance_matrix.mean(0)  # (N, L), (L, L)
@@ -83,8 +83,8 @@ class PPCA:
     def log_evidence(self, x: Points) -> Tensor:
         """log N(x; μ, WWᵀ + σ²I), (N,), by matrices of L×L.
 
-        (x − μ)ᵀ(WWᵀ + σ²I)⁻¹(x − μ) = ‖x − μ − Wz‖²/σ² + ‖z‖² at the posterior mean z, a sum of squares, in which
-        nothing cancels.
+        (x − μ)ᵀ(WWᵀ + σ²I)⁻¹(x − μ) = ‖x − μ − Wz‖²/σ² + ‖z‖² at the posterior mean z, a sum of squares, in
+        which nothing cancels.
         """
         misfit, z, triangle = self._seen(x)
         distance = misfit.square().sum(1) / self.variance + z.square().sum(1)
@@ -94,10 +94,10 @@ class PPCA:
 
     @checked
     def rescaled(self, x: Points) -> "PPCA":
-        """The same subspace and noise, W rescaled until the codes of the data vary as the prior says: E[zzᵀ] = I.
+        """The same subspace and noise, W rescaled until the data's codes vary as the prior says: E[zzᵀ] = I.
 
-        It is never less likely, and the step that EM takes slowest where there is little noise (parameter expansion:
-        Liu, Rubin & Wu 1998).
+        It is never less likely, and the step that EM takes slowest where there is little noise (parameter
+        expansion: Liu, Rubin & Wu 1998).
         """
         q = self.e_step(x)
         from_mean = q.mean - q.mean.mean(0)
@@ -128,7 +128,7 @@ class PPCA:
 
 @checked
 def random_start(x: Points, latents: Count, generator: Annotated[torch.Generator, cpu_generator]) -> PPCA:
-    """A place to start EM: the data's mean, random loadings, and half of the quietest column's variance for the noise.
+    """A start for EM: the data's mean, random loadings, and as noise half of the quietest column's variance.
 
     Noise that is loud at first would drown what columns of small numbers have to say.
     """
@@ -136,9 +136,7 @@ def random_start(x: Points, latents: Count, generator: Annotated[torch.Generator
     half = column_variances(x) / 2  # (D,)
     noise = torch.randn(x.shape[1], latents, generator=generator, dtype=x.dtype)
     loadings, lengths, _ = torch.linalg.svd(noise * (half[:, None] / latents).sqrt(), full_matrices=False)
-    return PPCA(
-        x.mean(0), loadings * lengths, half.min()
-    )  # turned so that no digits of small columns are lost
+    return PPCA(x.mean(0), loadings * lengths, half.min())  # turned, to keep the digits of small columns
 
 
 @checked
@@ -150,9 +148,8 @@ def closed_form(x: Points, latents: Count) -> PPCA:
     _check_latents(x, latents)
     columns = column_variances(x)
     triangle = torch.linalg.qr((x - x.mean(0)) / len(x) ** 0.5, mode="r").R
-    _, roots, vectors = torch.linalg.svd(
-        triangle, full_matrices=False
-    )  # no squares: small ones keep their digits
+    # No squares: small ones keep their digits
+    _, roots, vectors = torch.linalg.svd(triangle, full_matrices=False)
     values = torch.zeros(x.shape[1], dtype=x.dtype)
     values[: len(roots)] = roots.square()
     variance = values[latents:].mean().maximum(FLOOR * columns.min())

@@ -78,15 +78,14 @@ def fit_mixture(
     EM computes in float64 on the CPU; the mixture is on the device of q.
     """
     generator = torch.Generator().manual_seed(seed)
-    z = torch.cat(
+    z = torch.cat(  # (samples · N, L)
         [_draw(q, torch.arange(len(_mean(q))), generator) for _ in range(n_samples)]
-    )  # (samples · N, L)
+    )
     begin = em.mixture_around(z, em.kmeans_plus_plus(z, components, generator))
     found = em.fit(begin, z, tolerance=1e-3, max_iter=max_iter).model
     to = {"dtype": q.mean.dtype, "device": q.mean.device}
-    roots = torch.linalg.cholesky(found.covariances).to(
-        **to
-    )  # where it is exact, and there is one on every system
+    # Before the move: on the CPU Cholesky is exact, and there is one on every system
+    roots = torch.linalg.cholesky(found.covariances).to(**to)
     normals = MultivariateNormal(found.means.to(**to), scale_tril=roots, validate_args=False)
     return MixtureSameFamily(Categorical(logits=found.log_w.to(**to)), normals, validate_args=False)
 

@@ -1,8 +1,8 @@
 """What recorded runs found: the figures and files that come with the package, to read.
 
-`experiments.recording` writes them: metrics.json, every figure with what it takes to find it again; samples.png
-or, in color, samples.jpg; decoder.safetensors, the decoder's weights in float16 with its architecture; of faces
-also reconstructions and codes.safetensors, codes to start from.
+`experiments.recording` writes them: metrics.json, every figure with what it takes to find it again;
+samples.png or, in color, samples.jpg; decoder.safetensors, the decoder's weights in float16 with its
+architecture; of faces also reconstructions and codes.safetensors, codes to start from.
 """
 
 import json

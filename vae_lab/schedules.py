@@ -13,10 +13,10 @@ from vae_lab.arguments import Count, Share, check_fields, checked, real
 
 
 def one_cycle(step: int, total: int, highest: float) -> float:
-    """The learning rate of a step: up from a 25th of the highest, along a cosine, then down to nearly nothing.
+    """The learning rate of a step: up from a 25th of the highest along a cosine, then down to nearly nothing.
 
-    Source: Smith & Topin 2019, as torch's `OneCycleLR`, which this equals; a pure function of the step needs no
-    state. The highest is reached after three tenths of the steps, the last is a 250,000th.
+    Source: Smith & Topin 2019, as torch's `OneCycleLR`, which this equals; a pure function of the step needs
+    no state. The highest is reached after three tenths of the steps, the last is a 250,000th.
     """
     low, peak = highest / 25, float(0.3 * total) - 1
     if step <= peak:

@@ -64,7 +64,7 @@ def gaussian(mean: Tensor, scale: Tensor) -> Distribution:
 
 @checked
 def square_grid(half_width: Positive, count: Annotated[int, whole(2)]) -> tuple[Tensor, float]:
-    """`count`² points that cover [−half_width, half_width]², (count², 2) in float64, and the area of one cell.
+    """`count`² points over [−half_width, half_width]², (count², 2) in float64, and the area of one cell.
 
     The second coordinate varies fastest. A smooth density that has died out at the edges is summed with an
     error that falls faster than any power of the spacing.
@@ -268,12 +268,13 @@ def mixture_log_evidence(model: BayesianMixture, x: Points) -> Tensor:
 
 
 def _means_of_q(model: BayesianMixture, x: Tensor, mean, var) -> tuple[Tensor, Tensor]:
-    """Means (K, D) and variances (K,) of the components, as the points x (N, D) are: in float64 on the CPU."""
+    """Means (K, D) and variances (K,) of the components, like the points x (N, D) in float64 on the CPU."""
     mean, var = points(x.shape[1])("mean", mean), tensor("var", var).to("cpu").double()
     if len(mean) != model.components or var.shape != mean.shape[:1] or not ((var > 0) & var.isfinite()).all():
         raise ValueError(
-            f"mean and var must be of shapes ({model.components}, {x.shape[1]}) and ({model.components},), var above 0, "
-            f"got {tuple(mean.shape)} and {tuple(var.shape)}, at least {var.min().item() if var.numel() else 0:.3g}"
+            f"mean and var must be of shapes ({model.components}, {x.shape[1]}) and ({model.components},), "
+            f"var above 0, got {tuple(mean.shape)} and {tuple(var.shape)}, "
+            f"at least {var.min().item() if var.numel() else 0:.3g}"
         )
     return mean, var
 
@@ -283,7 +284,8 @@ def _assignments_of_q(model: BayesianMixture, x: Tensor, resp) -> Tensor:
     resp, shape = tensor("resp", resp).to("cpu").double(), (len(x), model.components)
     if tuple(resp.shape) != shape or (resp < 0).any() or not ((resp.sum(1) - 1).abs() < 1e-6).all():
         raise ValueError(
-            f"resp must be probabilities of shape {shape} that sum to one in each row, got shape {tuple(resp.shape)}"
+            f"resp must be probabilities of shape {shape} that sum to one in each row, "
+            f"got shape {tuple(resp.shape)}"
         )
     return resp
 

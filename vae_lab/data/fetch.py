@@ -1,4 +1,4 @@
-"""Fetching Animal Faces-HQ from Kaggle by kagglehub, which goes on where it broke off and compares checksums."""
+"""Fetch Animal Faces-HQ from Kaggle by kagglehub, which goes on where it broke off and compares checksums."""
 
 import shutil
 from pathlib import Path
@@ -47,7 +47,8 @@ def fetch(folder: Path) -> None:
             new.replace(place)
     except OSError as error:
         raise DataError(
-            f"cannot write to {folder} ({error.strerror or error}); make room there or point VAE_LAB_DATA elsewhere"
+            f"cannot write to {folder} ({error.strerror or error}); make room there "
+            "or point VAE_LAB_DATA elsewhere"
         ) from error
     shutil.rmtree(store, ignore_errors=True)
     if counts != VERSIONS["version 1"]:
@@ -57,16 +58,14 @@ def fetch(folder: Path) -> None:
 
 
 def _download(store: Path) -> Path:
-    """The folder that kagglehub has unpacked in `store`, and not in Colab's or Kaggle's own, which cannot move."""
+    """The folder that kagglehub unpacked in `store`, not in Colab's or Kaggle's own, which cannot move."""
     settings = {"KAGGLEHUB_CACHE": str(store), "DISABLE_COLAB_CACHE": "true", "DISABLE_KAGGLE_CACHE": "true"}
     with environment(settings):
         import kagglehub
 
         try:
             return Path(kagglehub.dataset_download(HANDLE))
-        except (
-            Exception
-        ) as error:  # requests', kagglesdk's, kagglehub's own; among them OSErrors of the network
+        except Exception as error:  # requests', kagglesdk's or kagglehub's own; also OSErrors of the network
             if isinstance(error, OSError) and error.errno and not hasattr(error, "request"):
                 raise
             if not isinstance(error, OSError):  # what has arrived is of no use

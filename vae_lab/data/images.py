@@ -32,8 +32,8 @@ class Images:
     """A set of images and their labels.
 
     pixels : N images, (N, C, H, W) or, of one channel, (N, H, W): whole numbers 0 … 255 or floats in [0, 1],
-        which are rounded to 256 levels; from NumPy, torch or lists, or a list of Pillow's pictures of one size.
-        Kept as uint8 of shape (N, C, H, W)
+        which are rounded to 256 levels; from NumPy, torch or lists, or a list of Pillow's pictures of one
+        size. Kept as uint8 of shape (N, C, H, W)
     labels : (N,) whole numbers; by default all 0. Kept as int64 on the device of the pixels
     view : how pixels are read as numbers: "plain" x = pixel / 255; "binarized", pixels are 0 or 255;
         "dynamic", every reading draws x ~ Bernoulli(pixel / 255) afresh; "mirrored", every reading turns each
@@ -95,7 +95,7 @@ class Images:
     def binarized(self, generator: torch.Generator) -> "Images":
         """Black-and-white images, x ~ Bernoulli(pixel / 255), drawn once and kept.
 
-        generator : on the CPU or on the device of the images; on the CPU, the draw is the same for all devices
+        generator : on the CPU or the device of the images; on the CPU, the draw is the same for all devices
         """
         shares = self.pixels.to(generator.device).float().div_(255)
         drawn = torch.bernoulli(shares, generator=generator).mul_(255).to(torch.uint8)
@@ -217,7 +217,7 @@ def from_floats(pixels, labels=None, *, channels: str | None = None) -> Images:
 
 
 def _rows(index: Any, count: int) -> slice | Tensor:
-    """An index of rows that torch takes: a slice, or whole numbers or truths of shape (B,), within `count`."""
+    """An index of rows for torch: a slice, or whole numbers or truths of shape (B,), within `count`."""
     if isinstance(index, slice):
         return index
     if isinstance(index, range | list | tuple):

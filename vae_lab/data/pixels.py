@@ -1,4 +1,4 @@
-"""The door for pixels and labels: what people hold, as tensors, or a sentence that says what it may not be."""
+"""The door for pixels and labels: what people hold, as tensors, or a sentence on what it may not be."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def as_pixels(name: str, value: Any, *, channels: str | None = None) -> Tensor:
 
 
 def to_look_at(name: str, value: Any) -> Tensor:
-    """float32 of shape (N, C, H, W) in [0, 1], on the CPU: as for `as_pixels`, but what strays a little is clipped."""
+    """float32 (N, C, H, W) in [0, 1], on the CPU: as for `as_pixels`, but what strays a little is clipped."""
     if _is_picture(value) or (isinstance(value, list | tuple) and any(map(_is_picture, value))):
         return as_pixels(name, value).float() / 255
     x = tensor(name, value).detach().cpu()
@@ -79,8 +79,8 @@ def as_labels(name: str, value: Any, count: int, *, of: str = "images") -> Tenso
     if bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(
-            f"{name} must be whole numbers, but {int(bad.sum())} of {count} are not, the first in row {first}: "
-            f"{y[first].item()}"
+            f"{name} must be whole numbers, but {int(bad.sum())} of {count} are not, the first "
+            f"in row {first}: {y[first].item()}"
         )
     return y.to(torch.int64)
 
@@ -115,8 +115,8 @@ def _channels_first(name: str, x: Tensor, channels: str | None) -> Tensor:
     if x.ndim == 3:
         if channels is None and shape[2] in (1, 3, 4) and shape[1] >= WIDE:
             raise ValueError(
-                f"{name} of shape {shape} may be {shape[0]} gray images or one in color; write {name}[:, None] "
-                f'for the first, {name}[None] and channels="last" for the second'
+                f"{name} of shape {shape} may be {shape[0]} gray images or one in color; "
+                f'write {name}[:, None] for the first, {name}[None] and channels="last" for the second'
             )
         return x[:, None].contiguous()
     if channels == "last":
@@ -142,18 +142,19 @@ def _of_whole(name: str, x: Tensor) -> Tensor:
         )
     if high == 1:
         raise ValueError(
-            f"{name} are whole numbers 0 and 1, which of 255 would be nearly black; write x * 255 if 1 is white"
+            f"{name} are whole numbers 0 and 1, which of 255 would be nearly black; "
+            "write x * 255 if 1 is white"
         )
     return x.to(torch.uint8)
 
 
 def _of_floats(name: str, x: Tensor) -> Tensor:
-    """Numbers in [0, 1] as 255ths; refuses what is beyond, or so dark that it must have been divided twice."""
+    """Numbers in [0, 1] as 255ths; refuses any beyond, or so dark that they must have been divided twice."""
     broken = x.isnan().flatten(1).any(1)
     if broken.any():
         raise ValueError(
-            f"{name} must be in [0, 1], but {int(broken.sum())} of {len(x)} images hold NaN, the first is number "
-            f"{int(broken.nonzero()[0])}; leave them out"
+            f"{name} must be in [0, 1], but {int(broken.sum())} of {len(x)} images hold NaN, the first "
+            f"is number {int(broken.nonzero()[0])}; leave them out"
         )
     low, high = (
         (float(v) for v in x.double().aminmax()) if x.device.type != "mps" else map(float, x.aminmax())
@@ -161,8 +162,8 @@ def _of_floats(name: str, x: Tensor) -> Tensor:
     if low < 0 or high > 1:
         outside = int(((x < 0) | (x > 1)).sum())
         raise ValueError(
-            f"{name} must be in [0, 1], got {digits(low, 0, 1)} … {digits(high, 0, 1)}, {outside:,} of {x.numel():,} "
-            f"numbers outside; {_meant(low, high)}"
+            f"{name} must be in [0, 1], got {digits(low, 0, 1)} … {digits(high, 0, 1)}, "
+            f"{outside:,} of {x.numel():,} numbers outside; {_meant(low, high)}"
         )
     if 0 < high < 1.5 / 255:
         raise ValueError(

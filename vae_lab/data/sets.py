@@ -64,9 +64,7 @@ def _digits() -> Dataset:
     pixels, labels = load_digits(return_X_y=True)
     x = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
     x = F.interpolate(x, size=(22, 22), mode="bicubic", align_corners=False)
-    x = ((x - 0.15) / 0.7).clamp(
-        0, 1
-    )  # steeper edges: bicubic blurs them, MNIST's are nearly black and white
+    x = ((x - 0.15) / 0.7).clamp(0, 1)  # steeper edges: bicubic blurs, MNIST is nearly black and white
     x = F.pad(x, (3, 3, 3, 3)).mul(255).round().to(torch.uint8)
     y = torch.tensor(labels, dtype=torch.int64)
     train, test = train_test_split(torch.arange(len(x)), test_size=360, stratify=y, random_state=0)

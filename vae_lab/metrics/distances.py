@@ -72,8 +72,8 @@ def require_comparable(a: Tensor, b: Tensor, *, least: int) -> None:
     """Refuse features (N, F) and (M, F) that are not of the same F, or too few."""
     if a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
         raise ValueError(
-            f"a and b must be features (N, F) and (M, F) of at least {least} rows each, got {tuple(a.shape)} and "
-            f"{tuple(b.shape)}; take both from the same layer"
+            f"a and b must be features (N, F) and (M, F) of at least {least} rows each, "
+            f"got {tuple(a.shape)} and {tuple(b.shape)}; take both from the same layer"
         )
 
 

@@ -96,8 +96,8 @@ def inception_features(images: ImagesLike, *, dims: Dims = 2048, chunk_size: Cou
 def fid_by_command(real: Path | str, generated: Path | str, *, dims: Dims = 2048) -> float:
     """What `python -m pytorch_fid REAL GENERATED` prints for two folders of pictures (see `write_images`).
 
-    Raises `ValueError` for a folder that the command cannot read, `InceptionUnavailable` without pytorch-fid or
-    its weights, `RuntimeError` if the command fails all the same.
+    Raises `ValueError` for a folder that the command cannot read, `InceptionUnavailable` without pytorch-fid
+    or its weights, `RuntimeError` if the command fails all the same.
     """
     real, generated = (_checked_folder(*each) for each in (("real", real), ("generated", generated)))
     _weights()

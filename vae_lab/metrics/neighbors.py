@@ -35,9 +35,8 @@ def nearest_distance(x: Tensor, others: Tensor, *, chunk_size: Count = CHUNK_SIZ
         for each in (x, others)
     )
     nearest = torch.cat([torch.cdist(block, pool).argmin(1) for block in rows.split(chunk_size)])
-    return torch.linalg.vector_norm(
-        rows - pool[nearest], dim=1
-    )  # cdist finds the nearest fast, but rounds: of equal rows to above 0
+    # cdist finds the nearest fast, but rounds: of equal rows to above 0
+    return torch.linalg.vector_norm(rows - pool[nearest], dim=1)
 
 
 @checked

@@ -1,7 +1,7 @@
 """Training: `fit` a model, go through the `steps` yourself, `evaluate` what came of it.
 
-`loop`: the step, the loop, and `fit` around them. `run`: what has happened, and how to go back. `checkpoint`: the
-file to resume from. `memory`: the batch that fits.
+`loop`: the step, the loop, and `fit` around them. `run`: what has happened, and how to go back.
+`checkpoint`: the file to resume from. `memory`: the batch that fits.
 """
 
 from vae_lab.training.checkpoint import CheckpointError

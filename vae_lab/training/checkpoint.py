@@ -90,9 +90,10 @@ class Checkpoint:
         now = self.behavior()
         if self.settled not in (None, now):
             raise CheckpointError(
-                f"what is trained changes while training goes on ({'; '.join(identity.differences(self.settled, now))}), "
-                "which no checkpoint can bring back; let a number follow a schedule (schedules.Annealed), or leave "
-                "checkpoint= out"
+                "what is trained changes while training goes on "
+                f"({'; '.join(identity.differences(self.settled, now))}), "
+                "which no checkpoint can bring back; let a number follow a schedule (schedules.Annealed), "
+                "or leave checkpoint= out"
             )
         self.settled = now
         if devices.agree(last or time.monotonic() - self.saved >= SAVE_EVERY, run.device):
@@ -134,7 +135,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def weights(path: Path) -> dict[str, Tensor]:
-    """The model's weights in a checkpoint. Raises `CheckpointError` if there are none, or it cannot be read."""
+    """The model's weights in a checkpoint. Raises `CheckpointError` if it has none or cannot be read."""
     tensors = read(path)[0]
     found = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     if not found:

@@ -132,7 +132,8 @@ def fit(
     optimizer, scheduler = _adam(
         model, learning_rate, [n * epoch for n in (file.cycles if file else [epochs])]
     )
-    measure = test and (lambda n=len(test): evaluate(model, test.first(n), objective, seed=seed))
+    test_size = test and len(test)
+    measure = test and (lambda n=test_size: evaluate(model, test.first(n), objective, seed=seed))
     run = Run(model, optimizer, scheduler, total=epochs * epoch, measure=measure)
     if file is not None:
         run.keep_in(file)
@@ -175,9 +176,8 @@ def _adam(model: nn.Module, learning_rate: float, ends: list[int]) -> tuple:
         return one_cycle(step - begin, end - begin, learning_rate)
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(
-        parameters, lr=1.0, betas=(0.9, 0.98), fused=devices.fused(model)
-    )  # 1.0 times `rate`
+    # A step's learning rate is lr times `rate`
+    optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.9, 0.98), fused=devices.fused(model))
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
 
@@ -187,7 +187,8 @@ def _check(model, images: Images, test: Images | None, objective, processes: int
         raise ValueError("model has no parameter that may change; unfreeze some with requires_grad_()")
     if test is not None and test.shape != images.shape:
         raise ValueError(
-            f"test must be images of the same shape as images, got {test.shape} and {images.shape}; resize one"
+            f"test must be images of the same shape as images, got {test.shape} and {images.shape}; "
+            "resize one"
         )
     if len(images) < processes:
         raise ValueError(f"images must be at least one for each of {processes} processes, got {len(images)}")
@@ -236,9 +237,8 @@ def evaluate(
         for start in range(0, len(images), batch_size):
             x = images.read(slice(start, start + batch_size), generator)
             terms = check_terms(objective(model, x), model, x)
-            sums += (
-                torch.stack([term.sum(-1) for term in (*terms, terms.value)]).cpu().double()
-            )  # MPS has no double
+            # First to the CPU: MPS has no double
+            sums += torch.stack([term.sum(-1) for term in (*terms, terms.value)]).cpu().double()
     means = sums / len(images)  # (terms and value,) or (…, M)
     look = "look at data and model; did training diverge?"
     for name, values in zip([*terms._fields, "value"], means, strict=True):

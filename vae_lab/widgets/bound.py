@@ -87,8 +87,8 @@ def bound(
         values = tensor("log_joint's result", log_joint(points)).cpu()
     if values.shape != (len(points),) or not values.isfinite().all():
         raise ValueError(
-            f"log_joint must give a finite number for each of {len(points)} codes, got {shown(values)}; sum over "
-            "the last axis, and let the density nowhere be zero"
+            f"log_joint must give a finite number for each of {len(points)} codes, got {shown(values)}; "
+            "sum over the last axis, and let the density nowhere be zero"
         )
     values = values.float()  # as they travel
     middle = (0.0, 0.0, 0.8 * half_width / 3, 0.8 * half_width / 3, 0.0)

@@ -12,9 +12,8 @@ from vae_lab import colors
 
 HERE = Path(__file__).parent
 RELATIVE_IMPORT = re.compile(r'^import [^;]* from "\./[\w.]+";\n', re.MULTILINE)
-COMMENT = re.compile(
-    r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULTILINE | re.DOTALL
-)  # of whole lines
+# Comments of whole lines
+COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULTILINE | re.DOTALL)
 
 
 def script(*names: str) -> str:

@@ -45,9 +45,7 @@ class KLExplorer(anywidget.AnyWidget):
     samples = traitlets.Bytes().tag(sync=True)  # (SAMPLES, L) float16
     codes = traitlets.Bytes().tag(sync=True)  # (PLACES, PICTURES, L) float16, posterior means
     scales = traitlets.Dict().tag(sync=True)  # what samples and codes are to be multiplied by
-    cloud = traitlets.Bytes().tag(
-        sync=True
-    )  # (PLACES, CODES, 4) float16: two means, two scales, in half widths
+    cloud = traitlets.Bytes().tag(sync=True)  # (PLACES, CODES, 4) float16: 2 means, 2 scales, in half widths
     half_width = traitlets.Float().tag(sync=True)  # of the plane of codes
     names = traitlets.List().tag(sync=True)  # of the two coordinates
     labels = traitlets.Bytes().tag(sync=True)  # (CODES,) uint8

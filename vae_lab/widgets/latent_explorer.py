@@ -159,9 +159,7 @@ def _try(decoder: nn.Module, codes: np.ndarray, start: list[float], *, draws: in
         if len(z):
             with torch.no_grad():
                 images = decoder(torch.tensor(z, dtype=first.dtype, device=first.device))
-            strays = (
-                {} if z is few else {"stray": 0.5, "far": math.inf}
-            )  # elsewhere than at the codes of data
+            strays = {} if z is few else {"stray": 0.5, "far": math.inf}  # elsewhere than at codes of data
             clipped(f"the decoder's images {of}", images, hint=SQUASH, **strays)
 
 
