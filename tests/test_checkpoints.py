@@ -546,6 +546,18 @@ def test_an_edited_cell_never_resumes_the_other_run(tmp_path, kind):
     assert same_but_for_time(again, first)
 
 
+def test_words_in_a_cell_make_no_other_run(tmp_path):
+    """Comments, docstrings, line breaks and annotations do nothing."""
+    _, first = run(tmp_path / "run", cell(PLAIN), epochs=1)
+    for edited in (
+        PLAIN.replace("x):\n", "x):\n    'the bound'\n"),
+        PLAIN.replace("x):\n", "x):\n    'the bound, as in print'\n    # and why\n\n"),
+        PLAIN.replace("(model, x):", "(model: nn.Module,\n              x) -> tuple:"),
+    ):
+        _, again = run(tmp_path / "run", cell(edited), epochs=1)
+        assert same_but_for_time(again, first)
+
+
 MODEL = """
 class Encoder(nn.Module):
     scale = 1.0

@@ -158,5 +158,5 @@ def test_gaussian_with_scales_is_scipys_one_number_at_a_time(shape):
 
 
 def test_gaussian_with_scales_needs_two_numbers_for_each():
-    with pytest.raises(ValueError, match="raw must be an even count of numbers.* got 3"):
+    with pytest.raises(ValueError, match=r"raw must be an even count of numbers.* got 3"):
         GaussianWithScales()(torch.zeros(4, 3), event_dims=1)

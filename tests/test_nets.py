@@ -52,7 +52,8 @@ def test_a_side_is_halved_to_four_to_seven_or_refused(side):
     if side in fits:
         assert nets.conv_stages(side) == fits[side]
     else:
-        with pytest.raises(ValueError, match=f"a side of {side} pixels cannot be halved down to 4 … 7; resize to 28"):
+        words = f"a side of {side} pixels cannot be halved down to 4 … 7; resize to 28"
+        with pytest.raises(ValueError, match=words):
             nets.conv_stages(side)
 
 

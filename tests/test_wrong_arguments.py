@@ -1,9 +1,9 @@
 """Every public function, given what it should not be given: it says so in a sentence of ours, or it serves.
 
-The right arguments are those with which the cases of `device_cases.py` call it. Each of them in turn is replaced
-by values that are wrong for what its annotation says, which must be refused, and by values that may be wrong: other
-shapes, types and scales, NaN. These are refused or give a result without NaN. What refuses is `vae_lab`, in one
-sentence that names the argument, and no library that was handed the value.
+The right arguments are those with which the cases of `device_cases.py` call it. Each of them in turn is
+replaced by values that are wrong for what its annotation says, which must be refused, and by values that may
+be wrong: other shapes, types and scales, NaN. These are refused or give a result without NaN. What refuses is
+`vae_lab`, in one sentence that names the argument, and no library that was handed the value.
 """
 
 import copy
@@ -34,6 +34,7 @@ from vae_lab import data, diagrams, likelihoods, metrics, nets, records, schedul
 
 PACKAGE, TESTS = str(Path(vae_lab.__file__).parent), str(Path(__file__).parent)
 
+
 def by_command(c: Things):
     """Where the weights are not there: it is called, and says so."""
     folder = metrics.write_images(c.x, c.folder / "pictures")
@@ -63,31 +64,55 @@ CASES = ON_DEVICE | ON_CPU | ANYWHERE | MORE
 
 # What is not called by people: patterns of names, and what they are.
 INSIDE = {
-    "arguments.* files.* identity.* colors.*": "what the doors, files and runs are made of; each with its own tests",
+    "arguments.* files.* identity.* colors.*": "what doors, files and runs are made of, with tests of their own",
     "data.cache.* data.pixels.* data.fetch.* data.afhq.* data.mnist.*": "the inside of data.load and Images",
     "training.checkpoint.* training.memory.* training.run.* training.loop.ascend": "the inside of fit",
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
     "widgets.bundle.* widgets.scale.* widgets.panel.* widgets.decoder.to_halves *.flat": "the inside of widgets",
-    "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": "made by "
-    "functions",
-    "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision devices.fused "
-    "devices.short_of_memory devices.empty_cache devices.process devices.of": "the inside of training",
+    "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (
+        "made by functions"
+    ),
+    "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision": (
+        "the inside of training"
+    ),
+    "devices.fused devices.short_of_memory devices.empty_cache devices.process devices.of": "the same",
     "data.images.as_images claims.Claim": "made by functions that are checked",
-    "models.through models.check_decoder models.evaluating models.gaussian objectives.check_terms "
-    "objectives.require_* wavelets.require_* metrics.*.require_* em.warn_singular schedules.one_cycle": "checks and "
-    "parts that public functions share",
-    "*.StackedLinear.forward *.Gate.forward *.Gated.forward *.Expect.forward": "layers: what calls them sees to it",
+    "models.through models.check_decoder models.evaluating models.gaussian": "parts that others share",
+    "objectives.check_terms objectives.require_* wavelets.require_* metrics.*.require_*": "the same",
+    "em.warn_singular schedules.one_cycle": "the same",
+    "*.StackedLinear.forward *.Gate.forward *.Gated.forward *.Expect.forward": (
+        "layers: the models that call them see to it"
+    ),
     "colab.* *.quick *.extra_repr *.use_style *.pick_device data.sets.root": "they take nothing",
 }
 
 # Functions that make numbers of numbers, one by one: NaN of NaN.
-MAPS = (
-    "*.forward *.encode *.decode *.log_prob *.sample *.e_step *.log_joint *.lower_bound wavelets.* "
-    "variational.gaussian objectives.jacobian_norm estimators.leave_one_out estimators.best_constant plotting.*"
-).split()
-# How a sentence may call what the code calls x.
-WORDS = {"x": ("images", "points", "resp"), "z": ("codes", "images"), "source": ("as a picture",), "q": ("posteriors",), "phi": ("family",), "real": ("a and b",)}
-WORDS |= {"raw": ("x must",), "width": ("side",), "generated": ("a and b", "images"), "batches": ("x must", "images"), "h": ("features",)}
+MAPS = [
+    *(
+        "*.forward",
+        "*.encode",
+        "*.decode",
+        "*.log_prob",
+        "*.sample",
+        "*.e_step",
+        "*.log_joint",
+        "*.lower_bound",
+    ),
+    *("wavelets.*", "variational.gaussian", "objectives.jacobian_norm", "plotting.*"),
+    *("estimators.leave_one_out", "estimators.best_constant"),
+]
+WORDS = {  # how a sentence may name an argument otherwise
+    "x": ("images", "points", "resp"),
+    "z": ("codes", "images"),
+    "raw": ("x must",),
+    "q": ("posteriors",),
+    "phi": ("family",),
+    "real": ("a and b",),
+    "generated": ("a and b", "images"),
+    "batches": ("x must", "images"),
+    "source": ("as a picture",),
+    "width": ("side",),
+}
 
 
 def api() -> list[str]:
@@ -197,7 +222,9 @@ def wrong_for(hint: Any, right: Any) -> list:
 
 
 def _in(value, others: list) -> bool:
-    return any(value is other or (type(value) is type(other) and repr(value) == repr(other)) for other in others)
+    return any(
+        value is other or (type(value) is type(other) and repr(value) == repr(other)) for other in others
+    )
 
 
 def _kinds(hint: Any) -> set:
@@ -219,8 +246,8 @@ def doubtful(value: Any) -> list:
     """What may be wrong in place of a right value."""
     if isinstance(value, Tensor):
         x, last = value.detach(), (..., slice(None, -1))
-        there = [x[:0], x[None], x[..., None], x.flatten(), x * 0, x.double(), x.numpy(), x.tolist()]
-        there += [x[last], torch.cat([x, x[-1:]]), x[..., 0]] if x.ndim else []
+        there = [x[None], x[..., None], x.flatten(), x * 0, x.double(), x.numpy(), x.tolist()]
+        there += [x[:0], x[last], torch.cat([x, x[-1:]]), x[..., 0]] if x.ndim else []
         if x.is_floating_point():
             there += [x * math.nan, x / 0, x * 1e30, -x, x + 1000, x.long(), x.bool(), x.half(), x.bfloat16()]
         return there
@@ -286,7 +313,9 @@ def fault(name: str, function, args, options, argument: str, *, must: bool) -> s
             return f"not one sentence: {words!r}"
         if isinstance(error, metrics.InceptionUnavailable):
             return "accepted" if must else ""
-        known = [argument, *WORDS.get(argument, ())] + ([] if must else [*inspect.signature(function).parameters])
+        known = [argument, *WORDS.get(argument, ())] + (
+            [] if must else [*inspect.signature(function).parameters]
+        )
         return "" if any(word in words for word in known) else f"does not name {argument}: {words[:150]!r}"
     if must:
         return f"accepted, gives {described(given)}"
@@ -300,4 +329,8 @@ def fault(name: str, function, args, options, argument: str, *, must: bool) -> s
 
 
 def _has_nan(a) -> bool:
-    return bool(torch.as_tensor(a).isnan().any()) if not isinstance(a, Tensor) or a.is_floating_point() else False
+    return (
+        bool(torch.as_tensor(a).isnan().any())
+        if not isinstance(a, Tensor) or a.is_floating_point()
+        else False
+    )

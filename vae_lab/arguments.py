@@ -16,7 +16,7 @@ import numbers
 import os
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -34,14 +34,13 @@ def checked(function: Callable) -> Callable:
     Within `torch.compile` nothing is looked at: what is compiled has been called before it, or is called
     by something that was checked.
     """
-    signature, converters = inspect.signature(function), {}
+    signature = inspect.signature(function)
 
     @wraps(function)
     def wrapper(*args, **kwargs):
         if torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        if not converters:
-            converters.update(_converters(function, function.__qualname__))
+        converters = _converters(function)
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -57,7 +56,7 @@ def checked(function: Callable) -> Callable:
 
 def check_fields(instance) -> None:
     """Do for the fields of a dataclass, also a frozen one, what `checked` does for arguments."""
-    for name, convert in _converters(type(instance), type(instance).__qualname__).items():
+    for name, convert in _converters(type(instance)).items():
         object.__setattr__(instance, name, convert(name, getattr(instance, name)))
 
 
@@ -71,17 +70,12 @@ def _misnamed(function: Callable, signature: inspect.Signature, given: dict, err
     return f"{function.__name__} has no argument {unknown[0]!r}; {hint}"
 
 
-_known: dict[str, dict[str, Converter]] = {}
-
-
-def _converters(owner: Any, key: str) -> dict[str, Converter]:
+@cache
+def _converters(owner: Any) -> dict[str, Converter]:
     """A converter for each annotated argument of a function, or field of a class."""
-    key = f"{owner.__module__}.{key}"
-    if key not in _known:
-        hints = get_type_hints(owner, include_extras=True)
-        found = {name: _converter(hint) for name, hint in hints.items() if name != "return"}
-        _known[key] = {name: convert for name, convert in found.items() if convert is not None}
-    return _known[key]
+    hints = get_type_hints(owner, include_extras=True)
+    found = {name: _converter(hint) for name, hint in hints.items() if name != "return"}
+    return {name: convert for name, convert in found.items() if convert is not None}
 
 
 def _converter(hint: Any) -> Converter | None:
@@ -108,8 +102,10 @@ def _either(hints: tuple) -> Converter | None:
         return None
 
     def convert(name: str, value: Any) -> Any:
-        if (value is None and NoneType in hints) or (isinstance(value, Tensor) and Tensor in hints):
-            return value
+        if value is None and NoneType in hints:
+            return None
+        if isinstance(value, Tensor) and Tensor in hints:
+            return tensor(name, value)
         errors = []
         for attempt in converters:
             try:

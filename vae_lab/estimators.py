@@ -79,7 +79,8 @@ def best_constant(values: Floats, scores: Floats) -> Tensor:
     """
     if values.ndim != 1 or scores.ndim != 2 or len(values) != len(scores):
         raise ValueError(
-            f"values and scores must be of shapes (K,) and (K, P), got {tuple(values.shape)} and {tuple(scores.shape)}"
+            f"values and scores must be of shapes (K,) and (K, P), got {tuple(values.shape)} and "
+            f"{tuple(scores.shape)}"
         )
     square = scores.square()
     return _others(values[:, None] * square, "values") / _others(square, "scores")

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from vae_lab.files import raw_bytes
 
 OURS = str(Path(__file__).parent)
+DOORS = "vae_lab.arguments"  # they look at what is given, and change none of it that is right
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice, PurePath, Enum)
 PLAIN += (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, np.generic, np.dtype)
 PLAIN += (re.Pattern, logging.Logger)
@@ -63,7 +64,7 @@ def describe(**things: Any) -> dict[str, str]:
 
 
 def differences(there: dict[str, str], here: dict[str, str], *, most: int = 3) -> list[str]:
-    """ "where: what there, what here" for what differs; short and readable ones first."""
+    """What differs, each as "where: what there, what here"; short and readable ones first."""
 
     def rank(name: str) -> tuple:
         values = [side.get(name, "") for side in (there, here)]
@@ -142,7 +143,7 @@ class _Teller:
     def tell_function(self, where: str, function: types.FunctionType) -> None:
         if getattr(function, "is_checked", False):
             function = function.__wrapped__
-        if _is_installed(function.__code__.co_filename):
+        if _is_installed(function.__code__.co_filename) or function.__module__ == DOORS:
             self.told[where] = f"{function.__module__}.{function.__qualname__}"
             return
         self.told[where] = f"code sha256 {_digest_of_code(function.__code__)}"

@@ -91,7 +91,8 @@ def conv_stages(side: Count) -> int:
     while rest > 7 and rest % 2 == 0:
         stages, rest = stages + 1, rest // 2
     if not 4 <= rest <= 7 or not stages:
-        raise ValueError(f"a side of {side} pixels cannot be halved down to 4 … 7; resize to 28, 32, 64 or 128")
+        words = f"a side of {side} pixels cannot be halved down to 4 … 7; resize to 28, 32, 64 or 128"
+        raise ValueError(words)
     return stages
 
 

@@ -59,6 +59,6 @@ def require_divisible(shape: tuple[int, ...], levels: int) -> None:
     """Refuse images that cannot be halved so often."""
     if len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
         raise ValueError(
-            f"x must be images (…, C, H, W) whose sides are divisible by {2**levels}, to be halved {levels} times, "
-            f"got shape {tuple(shape)}; take fewer levels, or resize them"
+            f"x must be images (…, C, H, W) whose sides are divisible by {2**levels}, to be halved {levels} "
+            f"times, got shape {tuple(shape)}; take fewer levels, or resize them"
         )

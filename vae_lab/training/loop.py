@@ -40,7 +40,11 @@ def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, obj
 
 @checked
 def steps(
-    model: nn.Module, batches: Iterable, objective: Callable, optimizer: OptimizerLike, scheduler: SchedulerLike | None = None
+    model: nn.Module,
+    batches: Iterable,
+    objective: Callable,
+    optimizer: OptimizerLike,
+    scheduler: SchedulerLike | None = None,
 ) -> Iterator[tuple]:
     """Yield (step, terms) after each ascent step on `objective`; the caller logs, draws or stops.
 

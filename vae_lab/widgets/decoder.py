@@ -45,7 +45,8 @@ def export(decoder: nn.Module, latents: Count) -> Export:
     is not finite, and for an output that is no image.
     """
     if latents != latents_of(decoder):
-        raise ValueError(f"latents must be {latents_of(decoder)}, as many numbers as the decoder takes, got {latents}")
+        takes = latents_of(decoder)
+        raise ValueError(f"latents must be {takes}, as many numbers as the decoder takes, got {latents}")
     first = next(decoder.parameters())
     x, steps = torch.zeros(1, latents, dtype=first.dtype, device=first.device), []
     with torch.no_grad():
