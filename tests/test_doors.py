@@ -207,7 +207,7 @@ def test_labels_of_any_kind(labels):
         ([1, 2, 3], r"one for each of 6 images, got shape \(3,\)"),
         (7, r"got shape \(\)"),
         (np.array([1, 2, 3, 4, 5, 2**64 - 1], dtype="uint64"), "below 2⁶³"),
-        ([1j] * 6, "must be whole numbers"),
+        ([1j] * 6, "must be real numbers"),
         ({}, "must be numbers"),
     ],
 )

@@ -46,7 +46,7 @@ def test_stripes_are_details_in_one_direction(axis, place):
 
 @pytest.mark.parametrize(("shape", "levels"), [((1, 6, 8), 2), ((1, 8, 7), 1), ((8, 8), 1), ((1, 8, 8), -1)])
 def test_what_cannot_be_halved_is_refused(shape, levels):
-    with pytest.raises(ValueError, match=r"cannot be halved|levels must be"):
+    with pytest.raises(ValueError, match=r"to be halved|levels must be"):
         haar(torch.rand(shape), levels)
 
 
@@ -100,5 +100,5 @@ def test_what_is_no_image_or_no_scale_is_refused():
         WaveletGaussian()(torch.zeros(2, 4), event_dims=1)
     with pytest.raises(ValueError, match="scale must be a finite number above 0"):
         WaveletGaussian(0.0)
-    with pytest.raises(ValueError, match=r"cannot be halved|levels must be"):
+    with pytest.raises(ValueError, match=r"to be halved|levels must be"):
         WaveletGaussian(levels=3, mean=nn.Identity())(torch.zeros(1, 4, 4))

@@ -113,6 +113,8 @@ def _rows(phi: Tensor, n_samples: int) -> Tensor:
     """A copy of the parameters for every draw, (K, P): the gradient of a sum then keeps the draws apart."""
     if phi.ndim != 1 or not phi.is_floating_point():
         raise ValueError(f"phi must be float parameters of shape (P,), got {shown(phi)}")
+    if not phi.isfinite().all():
+        raise ValueError(f"phi must be finite, got {shown(phi)}; did a step before diverge?")
     return phi.detach().repeat(n_samples, 1).requires_grad_()
 
 

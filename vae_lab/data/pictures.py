@@ -142,5 +142,5 @@ def _middle(picture: "Image", side: int) -> "Image":
 
     (width, height), edge = picture.size, min(picture.size)
     left, top = (width - edge) // 2, (height - edge) // 2
-    square = (left, top, left + edge, top + edge)
-    return picture.resize((side, side), Image.Resampling.LANCZOS, box=square)
+    square = picture.crop((left, top, left + edge, top + edge))  # so that what is beside it does not bleed in
+    return square.resize((side, side), Image.Resampling.LANCZOS)
