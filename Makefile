@@ -26,16 +26,15 @@ help:  ## list the commands
 book: $(HTML)  ## build the book and say where it is
 	@echo "The book: file://$(CURDIR)/$(HTML)"
 
-test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser and for every reader
+test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
 	@mkdir -p _build/tests && rm -f _build/tests/*.xml
 	$(BIN)/pytest -q -n 2 -m package --junitxml=_build/tests/package.xml
 	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
 	$(BIN)/pytest -q -s -m site --junitxml=_build/tests/site.xml
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m access --junitxml=_build/tests/access.xml
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
 
-access: $(HTML) .venv/.chromium  ## of that, only whether every page is there for every reader
+access: $(HTML) .venv/.chromium  ## is every page there for every reader: axe, keyboard, small screens, valid HTML
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m access
 
 mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there too?
@@ -45,9 +44,10 @@ mnist: .venv/.installed  ## run every chapter on MNIST: do its claims hold there
 alone: .venv/.chromium  ## run every chapter outside the repository, with the oldest and the newest versions allowed
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m alone -k "$(ONLY)"
 
-lint: .venv/.installed site/node_modules/.package-lock.json  ## format, lint and types of Python, notebooks, JavaScript, CSS and workflows
+lint: .venv/.installed site/node_modules/.package-lock.json  ## format, lint, layers and types of Python, notebooks, JavaScript, CSS and workflows
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(NODE) site/node_modules/.bin/biome check --error-on-warnings
 	$(NODE) site/node_modules/.bin/tsc
 	$(BIN)/zizmor --offline --quiet --min-severity medium .github
