@@ -18,7 +18,7 @@ BROWSER_SOURCES := $(shell find site/browser -type f ! -path '*/.*')
 
 SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
 
-.PHONY: help book test access mnist alone lint notebooks assignments requirements bench serve pdf screenshot clean
+.PHONY: help book test access mnist alone lint notebooks assignments requirements gpu bench serve pdf screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,11 @@ requirements: $(BIN)/uv  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \
 	  --upgrade --output-file requirements.txt pyproject.toml
 	@echo "See git diff requirements.txt, then make test"
+
+# With any Python that has torch: make gpu PYTHON=…; nothing is installed.
+PYTHON := python3
+gpu:  ## measure and check on a CUDA device what wants one, in eight minutes, for the page on speed
+	$(PYTHON) -m benchmarks.gpu --out book/results/speed
 
 # All cores here, one thing at a time. To record: make bench OUT=book/results/speed
 OUT := _build/benchmarks

@@ -52,11 +52,26 @@ class Single:
 
     def run(self, train: Images, test: Images, folder: Path) -> tuple[dict, dict[str, bytes]]:
         """Train, with a checkpoint in `folder`, and measure: what was found, and the files that show it."""
+        model, found = self.train_and_measure(train, test, checkpoint=folder / "checkpoint.safetensors")
+        return found, _files(model, self)
+
+    def train_and_measure(
+        self, train: Images, test: Images, *, checkpoint: Path | None = None
+    ) -> tuple[VAE, dict]:
+        """The trained model, on the device of `train`, and what was found."""
         test = test.binarized(torch.Generator().manual_seed(self.seed)).to(train.pixels.device)
         seed_all(self.seed)
         model = build(self, train.shape).to(train.pixels.device)
-        history = _train(model, train.dynamic(), test, self, folder / "checkpoint.safetensors")
-        return _measure(model, test, self, history), _files(model, self)
+        history = fit_complete(
+            model,
+            train.dynamic(),
+            recipe=self,
+            seed=self.seed,
+            test=test,
+            checkpoint=checkpoint,
+            precision=self.precision,
+        )
+        return model, _measure(model, test, self, history)
 
 
 def build(experiment: Single, shape: Shape) -> VAE:
@@ -75,19 +90,6 @@ def _architecture(experiment: Single, shape: Shape) -> dict:
     e = experiment
     sizes = {"width": e.width} if e.width else {"hidden": e.decoder_hidden}
     return {"shape": shape, "latents": e.latents, "activation": e.activation} | sizes
-
-
-def _train(model: VAE, train: Images, test: Images, experiment: Single, checkpoint: Path) -> History:
-    e = experiment
-    return fit_complete(
-        model,
-        train,
-        recipe=e,
-        seed=e.seed,
-        test=test,
-        checkpoint=checkpoint,
-        precision=e.precision,
-    )
 
 
 def _measure(model: VAE, test: Images, experiment: Single, history: History) -> dict:
