@@ -26,7 +26,7 @@ How good it is
     claims          a sentence checked where it is made: `claim`
     experiments     the long runs, by name; records, what they found
 What one sees
-    plotting        one look for every figure; diagrams of the models
+    plotting        one look for every figure, in the `colors` of the book; diagrams of the models
     widgets         things to drag
 Beneath all of it
     arguments       what callers hold becomes what functions need, or is refused in one sentence
