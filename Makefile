@@ -67,6 +67,7 @@ requirements: $(BIN)/uv  ## pin the newest versions that pyproject.toml allows
 # With any Python that has torch: make gpu PYTHON=…; nothing is installed.
 PYTHON := python3
 gpu:  ## measure and check on a CUDA device what wants one, in eight minutes, for the page on speed
+	@$(PYTHON) -c "import torch" 2> /dev/null || { echo "$(PYTHON) has no torch. Name one that has: make gpu PYTHON=..."; exit 1; }
 	$(PYTHON) -m benchmarks.gpu --out book/results/speed
 
 # All cores here, one thing at a time. To record: make bench OUT=book/results/speed

@@ -144,8 +144,8 @@ def graphs_learn_the_same(dataset: data.Dataset, settings: dict) -> dict:
 
 def short_of_memory(images: data.Images, *, gib: float) -> dict:
     """Train a wide network with so little memory; which batch "auto" takes, and whether twice that fits."""
-    encoder = nets.mlp_encoder(images.shape, 40, hidden=(2**14, 2**12))
-    decoder = nets.mlp_decoder(20, images.shape, hidden=(2**12, 2**14))
+    encoder = nets.mlp_encoder(images.shape, 40, hidden=(2048,))
+    decoder = nets.mlp_decoder(20, images.shape, hidden=(2048,))
     model = models.VAE(encoder, decoder, 20).to(images.device)
     some = images.first(min(len(images), 8192))
 
