@@ -14,6 +14,7 @@ from pathlib import Path
 from vae_lab.arguments import checked
 from vae_lab.devices import pick_device, process
 from vae_lab.experiments import recording, sources
+from vae_lab.experiments.budgets import CURES, Amortization, Budgets, Variant
 from vae_lab.experiments.digits import Single
 from vae_lab.experiments.every_beta import MultiRate
 from vae_lab.experiments.faces import Faces
@@ -66,6 +67,40 @@ EXPERIMENTS = {
         hidden=(400,),
         betas=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
         seeds=(0, 1, 2),
+    ),
+    "digits-depth": Budgets(
+        "one, two and four hidden layers of 64 units, from two starts, with and without annealing",
+        variants=(
+            *(
+                Variant(f"{start} {depth}", (64,) * depth, (64,) * depth, 8, start)
+                for start in ("default", "scaled")
+                for depth in (1, 2, 4)
+            ),
+            *(Variant(f"annealed {d}", (64,) * d, (64,) * d, 8, "scaled", "annealed") for d in (1, 2, 4)),
+        ),
+        budgets=(1, 3, 10),
+        learning_rates=(2e-3, 5e-3),
+        seeds=tuple(range(8)),
+        steps=300,
+    ),
+    "digits-collapse": Budgets(
+        "32 latents and a deep decoder, with four cures and without; and one that needs none",
+        variants=(
+            *(Variant(cure, (64,), (64, 64, 64), 32, "default", cure) for cure in CURES),
+            Variant("shallow", (64,), (64,), 8),
+        ),
+        budgets=(1, 3, 8),
+        learning_rates=(5e-3,),
+        seeds=tuple(range(5)),
+        steps=320,
+        dynamic=True,
+    ),
+    "digits-amortization": Amortization(
+        "8 latents, one hidden layer of 128 units; then the encoder alone is trained on",
+        latents=8,
+        hidden=(128,),
+        steps=(0, 300, 1000, 4000, 12000),
+        seeds=tuple(range(5)),
     ),
     "cat-64": Faces(
         "64 latents, four convolutions in encoder and decoder, one learned scale of the noise",

@@ -32,6 +32,8 @@ DIGITS = Source(
     {"binarized": "training images afresh at every use, test images once, by the seed"},
 )
 
+EMBEDDED = Source("digits", 28, "digits", {"binarized": "to the nearer of black and white, or at random"})
+
 
 def faces(name: str, side: int) -> Source:
     """Animal faces, each mirrored or not whenever it is read to train on."""
@@ -63,6 +65,8 @@ def gray(images: Images) -> Images:
 def _on_disk(source: Source) -> bool:
     if source is DIGITS:
         return any((data.root() / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
+    if source is EMBEDDED:
+        return True
     species = afhq.SPECIES if source.name == "afhq" else (source.name.removeprefix("afhq-"),)
     return all(afhq.listed(data.root() / "afhq", ("train",), (kind,)) for kind in species)
 
