@@ -55,3 +55,9 @@ def test_without_ipython_it_is_printed(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", None)
     claim("plain", True)
     assert capsys.readouterr().out == "✓ plain\n"
+
+
+@pytest.mark.parametrize("hidden", [torch.tensor(True, device="meta"), np.ma.array(True, mask=True)])
+def test_a_truth_value_that_is_not_there_is_refused(hidden):
+    with pytest.raises(TypeError, match="condition must be one truth value"):
+        claim("it holds", hidden)
