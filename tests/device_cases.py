@@ -432,7 +432,9 @@ ON_DEVICE = {
         variational.gaussian(c.phi, torch.eye(2, device=c.device)).log_prob(c.z),
     ),
     "variational.log_integral": lambda c: variational.log_integral(c.z, 0.1),
-    "variational.kl_on_grid": lambda c: variational.kl_on_grid(c.z, c.z - 0.1, 0.1),
+    "variational.kl_on_grid": lambda c: variational.kl_on_grid(
+        c.z.log_softmax(0) + 1, (c.z / 2).log_softmax(0) + 1, 1 / torch.e
+    ),
     "variational.monte_carlo_elbo": lambda c: variational.monte_carlo_elbo(c.normal, c.q, n_samples=4),
     "variational.black_box": lambda c: variational.black_box(c.log_joint, c.q, steps=3, n_samples=4),
     "variational.black_box: mean-field": lambda c: variational.black_box(
@@ -494,7 +496,9 @@ ON_CPU = {
     "rate_distortion.RateDistortion rate_distortion.RateDistortion.run": lambda c: SWEEP.run(
         wide(c.images), wide(c.images).first(15).to("cpu"), c.folder
     ),
-    "digits.Single digits.Single.run": lambda c: SINGLE.run(c.images, c.images.to("cpu"), c.folder),
+    "digits.Single digits.Single.run digits.Single.train_and_measure": lambda c: SINGLE.run(
+        c.images, c.images.to("cpu"), c.folder
+    ),
     "information.log_aggregate": lambda c: information.log_aggregate(c.q, c.z),
     "information.log_aggregate_by_coordinate": lambda c: information.log_aggregate_by_coordinate(c.q, c.z),
     "information.surgery": lambda c: information.surgery(c.q, c.vae.prior(), n_samples=9),
@@ -602,7 +606,8 @@ NO_TENSORS = {
     "claims.*": "sentences and truth values",
     "devices.process": "the number of a process",
     "diagrams.* plotting.use_style": "drawings without data",
-    "em.warn_singular": "words",
+    "em.warn_singular inference.warn_of_unresolved": "words",
+    "estimators.require_batch": "shapes",
     "experiments.scalars.* experiments.sources.load experiments.sources.faces": "words, numbers, files",
     "*.quick OfFaces": "settings",
     "inception.fid_by_command": "folders of pictures, in another process",

@@ -1,6 +1,8 @@
 """AFHQ from a folder: what is read against Pillow itself; folders and pictures that are unfit."""
 
+import io
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -193,3 +195,32 @@ def test_a_single_picture_cannot_be_split(folder):
         path.unlink()
     with pytest.raises(DataError, match=r"wild_00\.png is the only picture; put at least two there"):
         afhq.read("afhq-wild", folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: os.symlink("gone", path), lambda path: os.symlink(path, path)]
+)
+def test_what_is_no_file_is_named_and_left_out_when_asked(folder, make):
+    make(folder / "afhq/train/cat/cat_005.jpg")
+    with pytest.raises(DataError, match=r"1 of 9 pictures cannot be read: .*cat_005\.jpg"):
+        afhq.read("afhq-cat", folder, side=8)
+    assert len(afhq.read("afhq-cat", folder, side=8, skip_broken=True)[0][0]) == 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are in Unicode here")
+@pytest.mark.parametrize("encoding", ["utf8", "ascii"])
+def test_names_in_any_encoding(folder, monkeypatch, encoding):
+    cats, told = folder / "afhq/train/cat", io.TextIOWrapper(io.BytesIO(), encoding)
+    (cats / os.fsdecode(b"\xff.png")).write_bytes((cats / "cat_01.png").read_bytes())
+    (cats / os.fsdecode(b"\xfe.png")).write_bytes(b"no picture")
+    (cats / "ä.png").write_bytes(b"no picture")
+    monkeypatch.setattr(sys, "stdout", told)
+    (train, _), (test, _) = afhq.read("afhq-cat", folder, side=8, skip_broken=True)
+    told.flush()
+    assert len(train) + len(test) == 11 and b"Left out" in told.buffer.getvalue()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"cannot look into|no pictures in"):
+        load("afhq-cat", folder=tmp_path / ("a" * 300))

@@ -1,6 +1,7 @@
 """The assignments: a solution earns all, an untouched notebook nothing; mistakes are caught and explained."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,8 +18,8 @@ import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
 otter = pytest.importorskip("otter.test_files", reason="no grader here: pip install -e '.[teach]'")
-generate, MASTERS = (
-    getattr(pytest.importorskip("assignments.generate"), name) for name in ("generate", "MASTERS")
+generate, MASTERS, main = (
+    getattr(pytest.importorskip("assignments.generate"), name) for name in ("generate", "MASTERS", "main")
 )
 
 pytestmark = pytest.mark.teach
@@ -288,3 +289,21 @@ def test_the_assignments_install_from_the_books_repository():
     address = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]["url"]
     for path in [*MASTERS, ROOT / "assignments" / "otter.yml"]:
         assert set(re.findall(r"https://github\.com/[\w-]+/vae-lab", path.read_text("utf8"))) == {address}
+
+
+def test_an_unknown_name_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["no-assignment"])
+    assert "there is no assignment 'no-assignment'; choose from" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_there_stays_until_the_new_is_complete(tmp_path, monkeypatch):
+    kept = tmp_path / MASTERS[0].stem / "solution.ipynb"
+    kept.parent.mkdir()
+    kept.write_text("from before")
+    monkeypatch.setitem(generate.__globals__, "otter_assign", lambda *args, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        generate(MASTERS[0], tmp_path)
+    assert kept.read_text() == "from before" and os.listdir(tmp_path) == [MASTERS[0].stem]

@@ -10,6 +10,7 @@ import torch
 from showing import SETTLE, run_node
 from torch.distributions import MultivariateNormal
 
+from vae_lab.inference import GridWarning
 from vae_lab.variational import kl_on_grid, log_integral, square_grid
 from vae_lab.widgets import bound
 from vae_lab.widgets.bound import COUNT
@@ -171,3 +172,31 @@ def test_the_ellipse_is_that_of_q(show):
     assert [ry, rx] == pytest.approx(np.sqrt(values), abs=1e-6)
     turned = -float(re.search(r"rotate\(([^)]+)\)", drawn.get_attribute("transform"))[1])
     assert np.tan(np.radians(turned)) == pytest.approx(vectors[1, 1] / vectors[0, 1], abs=1e-6)
+
+
+def bell(scale=1.0, at=0.0, constant=0.0):
+    return lambda z: -((z - at) / scale).square().sum(-1) / 2 - 2 * log(scale) - log(2 * pi) + constant
+
+
+@pytest.mark.parametrize("log_joint", [bell(0.001, 0.013), bell(30.0), bell(at=8.0), lambda z: 0 * z[:, 0]])
+def test_a_posterior_that_the_grid_does_not_hold_is_said_to_be_none(log_joint):
+    with pytest.warns(GridWarning, match="no integral"):
+        bound(log_joint)
+
+
+@pytest.mark.parametrize("constant", [-1e6, 1e12])
+def test_nats_that_float32_does_not_tell_apart_are_refused(constant):
+    with pytest.raises(ValueError, match="subtract a constant"):
+        bound(bell(constant=constant))
+
+
+def test_what_travels_is_finite_and_has_no_gradient():
+    with pytest.raises(ValueError, match="must give a finite number"):
+        bound(lambda z: -1e38 * z.square().sum(-1))
+    weight = torch.ones((), requires_grad=True)
+
+    def differentiated(z):
+        with torch.enable_grad():
+            return bell()(z) * weight
+
+    assert bound(differentiated).view.log_joint == bound(bell()).view.log_joint

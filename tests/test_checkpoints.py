@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -794,3 +796,148 @@ def test_an_autoencoder_resumes_too(tmp_path, always):
     fit(models[1], gray(), squared_error, checkpoint=tmp_path / "run", **LONG)
     fit(models[2], gray(), squared_error, **LONG)
     assert torch.equal(weights(models[1]), weights(models[2]))
+
+
+def cell_of(source: str, **names):
+    """The function f of a notebook cell that sees torch, our objectives and these names."""
+    scope = {"torch": torch, "elbo": elbo, "beta_elbo": beta_elbo, **names}
+    exec(source, scope)
+    return scope["f"]
+
+
+def module(beta: float) -> types.ModuleType:
+    """A module of one's own, inside another."""
+    outer, inner = types.ModuleType("settings"), types.ModuleType("settings.inner")
+    outer.inner, outer.beta, inner.beta = inner, beta, beta
+    return outer
+
+
+BETA = "def f(m, x): return beta_elbo(m, x, {})"
+USED = "def f(m, x):\n  h(x)\n  return elbo(m, x)"
+HIDDEN = {  # where a number may stand: of it, an objective
+    "a module in a module": lambda b: cell_of(BETA.format("s.inner.beta"), s=module(b)),
+    "a module by another name": lambda b: cell_of(
+        "def f(m, x):\n  t = s\n  return beta_elbo(m, x, t.beta)", s=module(b)
+    ),
+    "a function under no_grad": lambda b: cell_of(f"@torch.no_grad()\ndef h(x): return x * {b}\n{USED}"),
+    "a compiled function": lambda b: cell_of(
+        f"h = torch.compile(lambda x: x * {b}, backend='eager')\n{USED}"
+    ),
+    "a context": lambda b: cell_of(
+        f"import contextlib\n@contextlib.contextmanager\ndef h(x): yield {b}\n{USED}"
+    ),
+    "one function for each type": lambda b: cell_of(
+        f"import functools\n@functools.singledispatch\ndef h(x): return {b}\n{USED}"
+    ),
+    "a mask": lambda b: cell_of(
+        "def f(m, x):\n  a\n  return elbo(m, x)", a=np.ma.array([1.0, 2.0], mask=[b > 1, False])
+    ),
+    "a private slot": lambda b: Private(b),
+    "a number that does more": lambda b: cell_of(
+        BETA.format("abs(n)"), n=type("N", (int,), {"__abs__": lambda n: b})(1)
+    ),
+}
+
+
+class Private:
+    __slots__ = ("__beta",)
+
+    def __init__(self, beta):
+        self.__beta = beta
+
+    def __call__(self, model, x):
+        return beta_elbo(model, x, self.__beta)
+
+
+@pytest.mark.parametrize("where", HIDDEN)
+def test_a_number_is_found_wherever_it_stands(tmp_path, where):
+    path = tmp_path / "run.safetensors"
+    run(path, HIDDEN[where](1.0), epochs=1)
+    run(path, HIDDEN[where](1.0), epochs=1)
+    refused(path, "of another run", objective=HIDDEN[where](2.0), epochs=1)
+
+
+@pytest.mark.parametrize("source", ["import settings\n  b = settings.beta", "from settings import beta as b"])
+def test_what_is_imported_when_called_counts(tmp_path, monkeypatch, source):
+    path, objective = tmp_path / "run.safetensors", f"def f(m, x):\n  {source}\n  return beta_elbo(m, x, b)"
+    for beta in (1.0, 1.0, 2.0):
+        monkeypatch.setitem(sys.modules, "settings", module(beta))
+        if beta == 1.0:
+            run(path, cell_of(objective), epochs=1)
+    refused(path, "of another run", objective=cell_of(objective), epochs=1)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "eval('1.0')",
+        "globals()['b']",
+        "float(os.environ['B'])",
+        "random.random()",
+        "float(np.random.rand())",
+        "float(s.to_dense().sum())",
+    ],
+)
+def test_what_cannot_be_told_is_refused(tmp_path, number):
+    objective = cell_of(BETA.format(number), os=os, random=random, np=np, b=1.0, s=torch.eye(2).to_sparse())
+    with pytest.raises(CheckpointError, match="without it, or without checkpoint=, this can be trained"):
+        run(tmp_path / "run.safetensors", objective)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_file_of_ours_is_not_overwritten(tmp_path):
+    path = tmp_path / "faces.safetensors"
+    for record in ({}, {"terms": {}}, {"terms": {"value": [1.0]}}, {"run": {}}):
+        files.save_tensors(path, {"pixels": torch.zeros(3)}, record)
+        refused(path, "is no checkpoint; delete it, or choose another path")
+        refused(path, "is no checkpoint; name a checkpoint", lambda path, **k: run(init_from=path, **k))
+
+
+def test_no_advice_to_delete_what_another_run_left(tmp_path):
+    path = tmp_path / "run.safetensors"
+    run(path, epochs=1)
+    path.write_bytes(path.read_bytes()[:-9])
+    refused(path, "name a checkpoint of training.fit", lambda path, **k: run(init_from=path, **k))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_nothing_is_read_from_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path(os.devnull)):
+        with pytest.raises(CheckpointError, match="it is no file"):
+            run(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are in Unicode here")
+def test_a_name_that_could_not_be_read_again_is_refused(tmp_path):
+    with pytest.raises(OSError, match="not in UTF-8"):
+        run(tmp_path / os.fsdecode(b"\xff.safetensors"))
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    path, there = tmp_path / "run.safetensors", tmp_path / "disk/there.safetensors"
+    path.symlink_to(there)
+    run(path, epochs=1)
+    before = there.read_bytes()
+    run(path, epochs=2, extend=True)
+    assert path.is_symlink() and there.read_bytes() != before
+
+
+def test_only_own_parts_are_removed(tmp_path):
+    other = tmp_path / ".ab.safetensors.1.part"
+    other.write_text("of a run that writes")
+    run(tmp_path / "[a]b.safetensors", epochs=1)
+    assert other.exists()
+
+
+def test_a_folder_of_links_is_replaced_and_they_stay(tmp_path):
+    real, folder = tmp_path / "real", tmp_path / "results"
+    real.mkdir()
+    folder.symlink_to(real)
+    (real / "notes.txt").write_text("mine")
+    (real / "up").symlink_to(tmp_path)
+    (real / "nowhere").symlink_to(tmp_path / "gone")
+    files.replace_files(folder, {"metrics.json": b"{}"})
+    assert folder.is_symlink() and (real / "up").is_symlink() and (real / "nowhere").is_symlink()
+    assert sorted(path.name for path in real.iterdir()) == ["metrics.json", "notes.txt", "nowhere", "up"]

@@ -108,3 +108,9 @@ def test_the_claims_of_a_notebook_are_found_as_they_are_written(tmp_path):
         Written("b c", (), None),
         Written("d", ("…",), None),
     ]
+
+
+@pytest.mark.parametrize("hidden", [torch.tensor(True, device="meta"), np.ma.array(True, mask=True)])
+def test_a_truth_value_that_is_not_there_is_refused(hidden):
+    with pytest.raises(TypeError, match="condition must be one truth value"):
+        claim("it holds", hidden)

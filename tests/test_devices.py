@@ -352,3 +352,20 @@ def test_two_processes_go_on_where_they_died(launched):
     for (a, *books, noise), (b, *others, same_noise) in zip(whole, resumed, strict=True):
         assert all(torch.equal(a[key], b[key]) for key in a) and books == others
         assert torch.equal(noise, same_noise)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"RANK": "first"}, "RANK must be a whole number, as torchrun sets it, got 'first'"),
+        ({"WORLD_SIZE": "-2"}, "WORLD_SIZE must be a whole number"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is set, but RANK, MASTER_ADDR, MASTER_PORT not; start by torchrun"),
+    ],
+)
+def test_a_half_launch_is_explained(monkeypatch, settings, words):
+    for name in ("RANK", "WORLD_SIZE", *devices.TORCHRUN):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(OSError, match=words):
+        pick_device()

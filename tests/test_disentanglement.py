@@ -125,3 +125,8 @@ def test_the_gap_is_the_lead_of_the_best_over_the_second():
 def test_what_cannot_be_measured_is_refused(codes, factors, bins, says):
     with pytest.raises(ValueError, match=says):
         mutual_information_gap(codes, factors, bins=bins)
+
+
+def test_bins_that_would_fill_the_memory_are_refused():
+    with pytest.raises(ValueError, match="bins must be fewer: 3000² for each of 4 coordinates and 3 factors"):
+        mutual_information_gap(torch.randn(3000, 4), torch.randn(3000, 3), bins=3000)

@@ -1,6 +1,7 @@
 """Distances of feature sets and their error bars: against enumeration, scikit-learn and closed forms."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -174,3 +175,43 @@ def test_resamples_that_cannot_be_drawn_are_refused():
     for size in (0, 21):
         with pytest.raises(ValueError, match=f"size must be .*, got {size}"):
             subsample(frechet_distance, a, a, size=size)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-8, 1e-3, 1.0, 1e6])
+def test_the_kernel_distance_of_small_features_is_not_drowned(size):
+    """(t + 1)³ in exact fractions."""
+    a, b = ((normal(n, 2, seed=n) * size).tolist() for n in (5, 4))
+
+    def mean(x, y, same):
+        every = [
+            (sum(Fraction(u) * Fraction(v) for u, v in zip(p, q, strict=True)) / 2 + 1) ** 3
+            for i, p in enumerate(x)
+            for j, q in enumerate(y)
+            if not (same and i == j)
+        ]
+        return sum(every) / len(every)
+
+    exact = float(mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False))
+    assert kernel_distance(a, b).value == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("measure", [frechet_distance, kernel_distance, precision_recall])
+@pytest.mark.parametrize("size", [1e-170, 1e170])
+def test_features_whose_squares_are_lost_are_refused(measure, size):
+    a = normal(9, 2).double() * size
+    with pytest.raises(ValueError, match="a and b must be of a size from"):
+        measure(a, a + size)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e8])
+def test_precision_and_recall_do_not_depend_on_the_place(offset):
+    a, b = normal(80, 4, seed=1).double(), normal(70, 4, seed=2).double() * 0.8 + 0.3
+    assert precision_recall(a + offset, b + offset) == precision_recall(a, b)
+
+
+def test_rows_and_values_that_are_none_are_refused():
+    a = normal(9, 2)
+    with pytest.raises(ValueError, match="a and b must be rows"):
+        subsample(lambda a, b: 1.0, torch.tensor(1.0), a)
+    with pytest.raises(ValueError, match="function must give a number"):
+        bootstrap(lambda a, b: (), a, a, replicates=2)

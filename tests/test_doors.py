@@ -315,3 +315,56 @@ def test_every_function_refuses_what_images_refuses(images, words):
             call(model, images)
     with pytest.raises((ValueError, TypeError), match=f"^images.*{words}"):
         metrics.fit_classifier(images)
+
+
+@pytest.mark.parametrize(
+    "labels", [[1e300, 1, 2], [2.0**63, 1, 2], torch.tensor([1e19, 1, 2]), [-1e19, 0, 1]]
+)
+def test_labels_that_int64_cannot_hold_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must be whole numbers below 2⁶³, but 1 of 3 are not"):
+        Images(PIXELS[:3], labels)
+
+
+@pytest.mark.parametrize(
+    "kinds", [("uint8", "float32"), ("bool", "uint8"), ("float64", "int16"), ("bool", "float32")]
+)
+@pytest.mark.parametrize("make", [np.asarray, lambda x: torch.from_numpy(x)])
+def test_images_of_several_scales_are_not_mixed(kinds, make):
+    images = [make(np.eye(8).astype(kind)) for kind in kinds]
+    with pytest.raises(ValueError, match=r"pixels mixes images of .* and .*; make them of one type"):
+        Images(images)
+
+
+def test_channels_are_not_asked_for_in_vain():
+    with pytest.raises(ValueError, match=r"no axis of channels .* pixels\[None\] if it is one in color"):
+        Images(G.integers(2, 256, (28, 28, 3)), channels="last")
+
+
+@pytest.mark.parametrize("value", [Images(PIXELS), [Images(PIXELS)], [object()], range, object()])
+def test_what_holds_no_numbers_is_not_said_to_have_rows(value):
+    with pytest.raises(TypeError, match=r"^pixels must be numbers") as caught:
+        Images(value)
+    assert "several lengths" not in str(caught.value)
+
+
+@pytest.mark.parametrize("index", [slice("a", "b"), slice(0.5, 2), slice(0, 5, 0)])
+def test_a_slice_is_of_whole_numbers(index):
+    with pytest.raises(TypeError, match="index must be a slice of whole numbers, got"):
+        Images(PIXELS).read(index)
+
+
+def test_a_slice_may_run_backward():
+    images = Images(PIXELS)
+    assert torch.equal(images.read(slice(None, None, -1)), images.read().flip(0))
+
+
+def test_train_and_test_are_of_one_shape():
+    with pytest.raises(ValueError, match="train and test must be of one shape"):
+        data.Dataset("d", Images(PIXELS), Images(PIXELS[..., :3]))
+
+
+@pytest.mark.parametrize("load", [lambda home: data.load("afhq-cat", folder=home), lambda home: data.root()])
+def test_a_home_that_is_not_there_is_named(load, monkeypatch):
+    monkeypatch.setenv("VAE_LAB_DATA", "~nobody-of-this-name/x")
+    with pytest.raises((ValueError, data.DataError), match="must be a path in a home that is there"):
+        load("~nobody-of-this-name/x")

@@ -393,3 +393,44 @@ def test_refuses_in_one_sentence(name):
     with pytest.raises(ValueError, match=says) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-200, 1e-300])
+def test_columns_whose_squares_are_lost_are_refused(size):
+    with pytest.raises(ValueError, match="measure in smaller units"):
+        em.column_variances(blobs(0) * torch.tensor([size, 1.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("call", ["e_step", "log_evidence", "log_joint"])
+def test_points_too_far_to_be_measured_are_refused(call):
+    with pytest.raises(ValueError, match="too far from the means"):
+        getattr(random_mixture(0), call)(torch.full((2, 2), 1e200, dtype=torch.float64))
+
+
+class Strange:
+    """A model whose log p(x) is what it is told to be."""
+
+    def __init__(self, evidence, later=None):
+        self.evidence, self.later = evidence, later
+
+    def e_step(self, x): ...
+
+    def m_step(self, x, q):
+        return self.later
+
+    def log_evidence(self, x):
+        return self.evidence
+
+
+@pytest.mark.parametrize(
+    "evidence", [None, 1.0, torch.tensor(1.0), torch.zeros(60, 3), torch.zeros(60).long(), np.zeros(60)]
+)
+def test_a_log_evidence_of_another_kind_is_refused(evidence):
+    with pytest.raises(ValueError, match="log_evidence must give a float for each of 60 points"):
+        em.fit(Strange(evidence), blobs(0))
+
+
+@pytest.mark.parametrize("run", [em.fit, lambda model, x: list(em.iterate(model, x, 1))])
+def test_an_m_step_that_gives_no_model_is_refused(run):
+    with pytest.raises(TypeError, match=r"the result of model\.m_step must be an object with methods"):
+        run(Strange(torch.zeros(60)), blobs(0))

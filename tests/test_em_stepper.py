@@ -246,3 +246,10 @@ def test_a_mean_is_dragged_and_moved_by_keys(show):
     second = page.get_by_role("slider", name="mean of component B").nth(1)
     # The other view keeps in step
     assert second.get_attribute("transform") == handle.get_attribute("transform")
+
+
+def test_a_component_of_no_weight_is_refused():
+    mixture = random_mixture(0, k=2)
+    empty = em.Mixture(torch.tensor([0.0, -torch.inf]), mixture.means, mixture.covariances)
+    with pytest.raises(ValueError, match="start must have weights above 0"):
+        em_stepper(blobs(0), empty)

@@ -9,7 +9,7 @@ from torch import nn
 
 from vae_lab.ensembles import Ensemble, StackedLinear
 from vae_lab.likelihoods import Gaussian, WaveletGaussian
-from vae_lab.models import VAE
+from vae_lab.models import VAE, gaussian
 from vae_lab.nets import conv_encoder, mlp_decoder, mlp_encoder
 from vae_lab.objectives import beta_elbo, capacity_elbo, elbo, free_bits_elbo
 from vae_lab.training import fit
@@ -140,3 +140,56 @@ def test_members_that_differ_in_a_constant_of_a_layer_are_refused():
 
     with pytest.raises(ValueError, match=r"negative_slope 0\.1 there, 0\.2 here"):
         Ensemble([with_slope(0.1), with_slope(0.2)])
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Twice(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Moved(VAE):
+    def encode(self, x):
+        q = super().encode(x)
+        return gaussian(q.mean + 1, q.stddev)
+
+
+def hooked(model: VAE) -> VAE:
+    model.encoder[2].register_forward_hook(lambda layer, x, y: 2 * y)
+    return model
+
+
+def with_encoder(*layers, kind=VAE, of=nn.Sequential) -> VAE:
+    return kind(of(nn.Flatten(), *layers), mlp_decoder(2, SHAPE), 2)
+
+
+OF_THEIR_OWN = {
+    "a layer's forward pass": lambda: with_encoder(Doubled(16, 4)),
+    "a body's forward pass": lambda: with_encoder(nn.Linear(16, 4), of=Twice),
+    "a model's encode": lambda: with_encoder(nn.Linear(16, 4), kind=Moved),
+    "a layer across rows": lambda: with_encoder(nn.Linear(16, 4), nn.Softmax(1)),
+    "a hook": lambda: hooked(new_vae()),
+}
+
+
+@pytest.mark.parametrize("which", OF_THEIR_OWN)
+def test_members_that_would_give_other_numbers_are_refused(which):
+    with pytest.raises(ValueError, match="members must do what their layers do, one row at a time"):
+        Ensemble([OF_THEIR_OWN[which](), OF_THEIR_OWN[which]()])
+
+
+@pytest.mark.parametrize("members", [None, (x for x in ()), {1: 2}, [3], "ab"])
+def test_what_was_given_is_shown(members):
+    with pytest.raises(TypeError, match=r"members must be a list of VAEs, at least one, got (?!\[\])"):
+        Ensemble(members)
+
+
+def test_layers_without_a_bias_are_refused_and_frozen_ones_stay_frozen():
+    with pytest.raises(ValueError, match="must have a bias"):
+        Ensemble([with_encoder(nn.Linear(16, 4, bias=False)) for _ in range(2)])
+    members = [new_vae(seed).requires_grad_(False) for seed in range(2)]
+    assert not any(p.requires_grad for p in Ensemble(members).parameters())

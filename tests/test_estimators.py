@@ -10,6 +10,7 @@ from torch.distributions import Bernoulli, Exponential, Independent, Normal, kl_
 
 from vae_lab import estimators, objectives
 from vae_lab.estimators import best_constant, leave_one_out, pathwise, score_function
+from vae_lab.metrics import log_likelihood
 
 DRAWS = 200_000
 METHODS = {
@@ -249,3 +250,97 @@ def test_the_elbo_has_the_exact_gradient_on_average(baseline):
     assert agrees(torch.stack([g for g, _ in rows]), exact)
     values = torch.stack([t.value.mean() for _, t in rows])[:, None].detach()
     assert agrees(values, terms.value.mean().detach())
+
+
+FAR = [torch.tensor([1e9, 1.0, 2.0]), torch.tensor([3e38, 3e38, 1.0]), torch.full((100,), 1000.0).half()]
+
+
+@pytest.mark.parametrize("values", FAR)
+def test_what_is_left_out_does_not_cancel_what_is_left(values):
+    exact = (values.double().sum() - values.double()) / (len(values) - 1)
+    assert torch.allclose(leave_one_out(values)[:, 0].double(), exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-10, 1.0, 1e25])
+def test_the_best_constant_is_that_of_scores_of_any_size(size):
+    values, scores = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([[1e5], [1.0], [2.0], [1.0]])
+    squares, others = scores[:, 0].double().square(), ~torch.eye(4, dtype=torch.bool)
+    exact = [(squares * values)[left].sum().item() / squares[left].sum().item() for left in others]
+    assert best_constant(values, scores * size)[:, 0].tolist() == pytest.approx(exact, rel=1e-4)
+
+
+def test_the_best_constant_for_a_parameter_without_scores_is_a_number():
+    assert best_constant(torch.tensor([1.0, 2.0, 4.0]), torch.zeros(3, 1))[:, 0].tolist() == [3.0, 2.5, 1.5]
+
+
+PHI = torch.tensor([0.3, 0.1])
+WEIGHT = torch.ones((), requires_grad=True)
+FAMILIES = {
+    "detached": lambda rows: Normal(rows.detach()[:, 0], 1.0),
+    "of a weight alone": lambda rows: Normal(WEIGHT.expand(len(rows)), 1.0),
+}
+
+
+@pytest.mark.parametrize("method", [score_function, pathwise])
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_family_that_does_not_depend_on_its_rows_is_refused(method, family):
+    with pytest.raises(ValueError, match="family"):
+        method(family, PHI, torch.square, n_samples=4)
+
+
+def test_an_f_whose_gradient_is_in_a_weight_alone_is_refused():
+    with pytest.raises(ValueError, match="f passes no derivative on"):
+        pathwise(lambda rows: Normal(rows[:, 0], 1.0), PHI, lambda z: z.detach() * WEIGHT, n_samples=4)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize(
+    "baseline",
+    [lambda v, s: v, lambda v, s: v[None], lambda v, s: s * torch.nan, lambda v, s: v[:, None] * 1j],
+)
+def test_a_baseline_that_would_be_stretched_is_refused(baseline, size):
+    with pytest.raises((ValueError, TypeError), match="baseline"):
+        score_function(
+            lambda rows: Normal(rows.sum(1), 1.0),
+            torch.zeros(size),
+            torch.square,
+            n_samples=4,
+            baseline=baseline,
+        )
+
+
+def test_estimators_work_where_gradients_are_off():
+    with torch.no_grad():
+        assert score_function(gaussian, phi_of([0.0], [1.0]), bowl, n_samples=3).isfinite().all()
+        assert pathwise(gaussian, phi_of([0.0], [1.0]), bowl, n_samples=3).isfinite().all()
+
+
+def made(mean, event=1):
+    return Independent(Normal(mean, torch.ones_like(mean)), event)
+
+
+WRONG_PARTS = {
+    "encode: one for each number": ("encode", lambda x: made(torch.zeros(len(x), 2), 0)),
+    "encode: one for all": ("encode", lambda x: made(torch.zeros(1, 2))),
+    "encode: a tensor": ("encode", lambda x: torch.zeros(len(x), 2)),
+    "decode: one for all draws": ("decode", lambda z: made(torch.zeros(z.shape[-2], *tiny.SHAPE), 3)),
+    "decode: a tensor": ("decode", lambda z: torch.zeros(*z.shape[:-1], *tiny.SHAPE)),
+    "prior: another length": ("prior", lambda: made(torch.zeros(1))),
+    "prior: one for each number": ("prior", lambda: made(torch.zeros(2), 0)),
+}
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        lambda model, x: estimators.score_function_elbo(model, x, n_samples=3),
+        lambda model, x: log_likelihood(model, x, n_samples=3),
+    ],
+    ids=["score_function_elbo", "log_likelihood"],
+)
+@pytest.mark.parametrize(("name", "part"), WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_a_model_whose_parts_would_be_stretched_is_refused(estimate, name, part):
+    model = tiny.new_vae()
+    setattr(model, name, part)
+    with pytest.raises(ValueError, match=f"model.{name} must give a distribution of batch shape"):
+        estimate(model, torch.rand(5, *tiny.SHAPE))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from vae_lab import __version__, data, experiments, files
+from vae_lab import __version__, data, experiments, files, records
 from vae_lab.data import Images
 from vae_lab.experiments import EXPERIMENTS, digits, rate_distortion, recipe, recording, run
 from vae_lab.experiments.__main__ import main
@@ -353,3 +353,32 @@ def test_one_network_is_measured_at_every_weight(no_mnist, tmp_path):
     assert rates[0] > rates[-1]  # the gates open already
     separate = EXPERIMENTS["mnist-rate-distortion"]
     assert (full.betas, full.seeds, full.hidden) == (separate.betas, separate.seeds, separate.hidden)
+
+
+@pytest.mark.parametrize("out", ["", "~nobody-of-this-name/x"])
+def test_a_path_that_is_none_is_refused(out, capsys):
+    with pytest.raises(SystemExit):
+        main(["mnist-conv", "--scale", "quick", "--out", out])
+    assert "argument --out: --out must be a path" in capsys.readouterr().err
+
+
+def test_a_half_launch_ends_in_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["mnist-conv", "--scale", "quick", "--out", str(tmp_path)]) == 1
+    assert "error: WORLD_SIZE is set, but" in capsys.readouterr().err
+
+
+def test_a_missing_file_of_a_record_is_told_from_a_missing_record():
+    with pytest.raises(RecordError, match=r"'mnist-conv' has no file 'x'; it has .*metrics\.json"):
+        records.recorded("mnist-conv", "x")
+
+
+def test_a_decoder_is_of_numbers_and_of_one_kind(tmp_path):
+    with pytest.raises(ValueError, match="hidden is for decoders without a width"):
+        records.build_decoder(shape=(1, 28, 28), latents=2, hidden=(3,), width=2)
+    about = {"shape": (1, 4, 4), "latents": 2}
+    decoder = records.build_decoder(**about)
+    decoder[0].bias.data[0] = float("nan")
+    (tmp_path / "decoder").write_bytes(recording.decoder_bytes(decoder, about))
+    with pytest.raises(RecordError, match="the decoder's weights cannot be told"):
+        load_decoder(tmp_path / "decoder")

@@ -117,3 +117,26 @@ def test_the_classifier_needs_two_classes():
     images = Images(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.full((5,), 3))
     with pytest.raises(ValueError, match="images must have labels from 0 on, at least two"):
         fit_classifier(images)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e5])
+def test_the_nearest_is_the_nearest_at_every_size_and_place(size, offset):
+    """In float32, by products of matrices alone, others are found at an offset of 1000, and 0 at 1e-30."""
+    x, others = ((rows(n, 6, seed=n).float() + offset) * size for n in (40, 300))
+    exact = (x.double()[:, None] - others.double()).square().sum(2).amin(1).sqrt()
+    assert (nearest_distance(x, others) / size).tolist() == pytest.approx((exact / size).tolist(), rel=1e-4)
+
+
+def test_two_clusters_far_apart_have_their_own_nearest():
+    x, others = (rows(n, 6, seed=n).float() for n in (40, 300))
+    alone = nearest_distance(x, others)
+    found = nearest_distance(torch.cat([x, x + 1e4]), torch.cat([others, others + 1e4]))
+    assert torch.allclose(found[:40], alone, rtol=1e-3)
+    assert torch.allclose(found[40:], alone, rtol=1e-2)
+
+
+def test_labels_that_are_no_places_are_refused_before_they_fill_the_memory():
+    images = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 10**9, 0, 1]))
+    with pytest.raises(ValueError, match="labels below their number, 4"):
+        fit_classifier(images, steps=1)

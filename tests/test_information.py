@@ -199,3 +199,27 @@ def test_what_it_refuses():
         information.surgery(few(), standard(2), n_samples=0)
     with pytest.raises(TypeError, match="diagonal Gaussian"):
         information.activity(MultivariateNormal(torch.zeros(2), torch.eye(2)))
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (4,), (7, 3), (5, 3)])
+@pytest.mark.parametrize("call", [information.kl_by_coordinate, information.surgery])
+def test_a_prior_of_another_shape_is_refused(call, shape):
+    """One of length 1 would be stretched to all coordinates."""
+    with pytest.raises(ValueError, match=r"p must be one prior of shape \(3,\)"):
+        call(few(latents=3), gaussians(torch.zeros(shape), torch.ones(shape)))
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        standard(3),
+        gaussians(torch.zeros(0, 3), torch.ones(0, 3)),
+        Independent(Normal(torch.zeros(4, 3), -torch.ones(4, 3), validate_args=False), 1),
+        torch.distributions.LogNormal(torch.zeros(4, 3), torch.ones(4, 3)),
+    ],
+    ids=["one alone", "none", "negative scales", "not normal"],
+)
+@pytest.mark.parametrize("call", [information.activity, lambda q: information.surgery(q, standard(3))])
+def test_posteriors_that_are_none_are_refused(call, q):
+    with pytest.raises((ValueError, TypeError), match="q must be"):
+        call(q)

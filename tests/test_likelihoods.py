@@ -143,7 +143,7 @@ def test_the_scale_is_learnt_only_if_asked():
 
 @pytest.mark.parametrize("scale", [0, -1, float("nan")])
 def test_a_scale_that_is_not_positive_is_refused(scale):
-    with pytest.raises(ValueError, match=f"scale must be a finite number above 0, got {scale}"):
+    with pytest.raises(ValueError, match=f"scale must be a finite number from 1e-15 to 1e\\+15, got {scale}"):
         Gaussian(scale)
 
 
@@ -160,3 +160,43 @@ def test_gaussian_with_scales_is_scipys_one_number_at_a_time(shape):
 def test_gaussian_with_scales_needs_two_numbers_for_each():
     with pytest.raises(ValueError, match=r"raw must be an even count of numbers.* got 3"):
         GaussianWithScales()(torch.zeros(4, 3), event_dims=1)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (2, 1, 1, 1), (2, 1, 4, 5), (3, 1, 4, 4), (4, 4)])
+def test_an_x_that_would_be_stretched_is_refused(likelihood, shape):
+    channels = 2 if isinstance(likelihood, GaussianWithScales) else 1
+    p_x = likelihood(torch.zeros(2, channels, 4, 4))
+    with pytest.raises(ValueError, match="x must be of the shape that p"):
+        p_x.log_prob(torch.zeros(shape))
+    assert p_x.log_prob(torch.zeros(1, 4, 4)).shape == p_x.log_prob(torch.zeros(7, 1, 1, 4, 4))[0].shape
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("kind", [np.asarray, torch.Tensor.bool, torch.Tensor.byte, torch.Tensor.double])
+def test_an_x_of_any_kind_serves(likelihood, kind):
+    p_x, x = likelihood(torch.ones(2, 2, 4, 4)), torch.ones(2, 2, 4, 4)
+    x = x[:, :1] if isinstance(likelihood, GaussianWithScales) else x
+    assert torch.allclose(p_x.log_prob(kind(x)).float(), p_x.log_prob(x))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32])
+@pytest.mark.parametrize("size", [1.0, 50.0, 6e4])
+def test_the_gradient_of_a_continuous_bernoulli_is_finite_at_every_logit(kind, size):
+    raw = (torch.linspace(-1, 1, 16) * size * (1e9 if kind == torch.float32 else 1)).to(kind)
+    raw.requires_grad_()
+    p_x = ContinuousBernoulli()(raw, event_dims=1)
+    (p_x.log_prob(torch.full((16,), 0.3, dtype=kind)) + p_x.mean.sum()).backward()
+    assert raw.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-16, 1e16, 1e30])
+def test_a_scale_whose_square_float32_has_not_is_refused(scale):
+    with pytest.raises(ValueError, match="scale must be a finite number from"):
+        Gaussian(scale)
+
+
+@pytest.mark.parametrize("mean", [lambda raw: None, lambda raw: raw.flatten()])
+def test_a_mean_that_gives_no_means_is_refused(mean):
+    with pytest.raises(ValueError, match="mean must give means of 3 axes"):
+        Gaussian(mean=mean)(torch.zeros(2, 1, 4, 4))

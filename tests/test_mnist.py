@@ -95,7 +95,7 @@ def test_an_unreadable_file_is_named(raw):
     put(raw, PACKED)
     (raw / f"{FIRST}.gz").unlink()
     (raw / f"{FIRST}.gz").mkdir()  # permissions do not stop root, this does
-    with pytest.raises(DataError, match=rf"cannot read {raw}/{FIRST}.gz \(Is a directory\); check"):
+    with pytest.raises(DataError, match=rf"cannot read {raw}/{FIRST}.gz \(it is no file\); move"):
         data.load("mnist")
 
 

@@ -258,10 +258,26 @@ def test_refuses_in_one_sentence(name):
 
 
 def test_refuses_a_body_it_cannot_put_gates_into():
-    with pytest.raises(TypeError, match="Sequential, got Bilinears"):
+    with pytest.raises(TypeError, match="cannot look into Bilinears"):
         Gated(type("Bilinears", (nn.Module,), {"__init__": _with_a_child})())
 
 
 def _with_a_child(self):
     nn.Module.__init__(self)
     self.child = nn.Linear(2, 2)
+
+
+def test_a_layer_that_stands_twice_is_run_twice():
+    layer, x = nn.Linear(4, 4), torch.rand(3, 4)
+    body = Gated(nn.Sequential(layer, nn.ReLU(), layer))
+    torch.testing.assert_close(body(x, torch.zeros(1)), layer(layer(x).relu()))
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def test_a_body_with_a_pass_of_its_own_is_refused():
+    with pytest.raises(TypeError, match=r"gates go between .* and cannot look into Residual"):
+        Gated(nn.Sequential(Residual(nn.Linear(4, 4))))

@@ -136,3 +136,10 @@ def test_an_encoders_first_layer_is_a_stride_two_convolution():
     x, conv = torch.rand(1, 1, 28, 28), nets.conv_encoder((1, 28, 28), 2)[1]
     torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight, conv.bias, stride=2, padding=1))
     assert conv.kernel_size == (4, 4)
+
+
+@pytest.mark.parametrize("activation", [torch.relu, F.relu, lambda: 3, dict, nn.Linear, "relu", nn.ReLU()])
+def test_an_activation_that_makes_no_layer_is_refused(activation):
+    for build in (nets.mlp_encoder, nets.conv_encoder):
+        with pytest.raises(TypeError, match="activation must"):
+            build((1, 28, 28), 4, activation=activation)

@@ -21,8 +21,10 @@ from vae_lab.objectives import (
     SquaredError,
     beta_elbo,
     capacity_elbo,
+    denoising_error,
     elbo,
     free_bits_elbo,
+    jacobian_norm,
     squared_error,
 )
 
@@ -332,7 +334,7 @@ def test_squared_error_is_a_gaussian_up_to_scale_and_constant():
 
 @pytest.mark.parametrize("wrong", [nn.Flatten(0, 1), nn.Flatten(), nn.AvgPool2d(4)])
 def test_an_autoencoder_of_another_shape_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"describes images of shape .* but was given \(1, 4, 4\); make"):
+    with pytest.raises(ValueError, match=r"describes images of shape .* but was given \(4, 1, 4, 4\); make"):
         squared_error(Autoencoder(nn.Identity(), wrong), torch.rand(4, 1, 4, 4))
 
 
@@ -353,3 +355,23 @@ def test_without_a_price_an_infinite_kl_costs_nothing():
     terms.value.sum().backward()
     assert torch.equal(terms.value, terms.log_lik)
     assert all(p.grad.isfinite().all() for p in certain.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -1.0, float("inf")])
+@pytest.mark.parametrize("count", [(), (3,)])
+def test_a_weight_that_is_none_is_refused_as_a_tensor_too(bad, count):
+    model = VAE(mlp_encoder((1, 4, 4), 4), mlp_decoder(2, (1, 4, 4)), 2)
+    with pytest.raises(ValueError, match="beta must be finite numbers of at least 0, got"):
+        beta_elbo(model, torch.rand(3, 1, 4, 4), torch.full(count, bad))
+
+
+@pytest.mark.parametrize("give", [lambda x: x[:-1], lambda x: x[:1], lambda x: None, lambda x: x.flatten()])
+def test_a_corruption_keeps_the_shape(give):
+    with pytest.raises((ValueError, TypeError), match="corrupt"):
+        denoising_error(Autoencoder(nn.Identity(), nn.Identity()), torch.rand(3, 1, 4, 4), give)
+
+
+@pytest.mark.parametrize("give", [lambda x: x.sum(), lambda x: x.sum(0, keepdim=True), lambda x: None])
+def test_a_function_gives_a_row_for_each(give):
+    with pytest.raises((ValueError, TypeError), match="function"):
+        jacobian_norm(give, torch.rand(2, 3))

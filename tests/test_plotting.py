@@ -224,3 +224,55 @@ def test_in_a_notebook_figures_are_undated_svg(monkeypatch):
     )
     use_style()
     assert asked == [(("svg",), {"metadata": {"Date": None, "Creator": None}})]
+
+
+BROKEN = r"$\bad{x}$"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plot_images(np.ones((2, 1, 8, 8)), title=BROKEN),
+        lambda: plot_images(np.ones((2, 1, 8, 8)), captions=[BROKEN]),
+        lambda: plot_reconstructions(np.ones((2, 1, 8, 8)), {BROKEN: np.ones((2, 1, 8, 8))}),
+        lambda: plot_curves({BROKEN: [1, 2]}),
+        lambda: plot_curves({"a": [1, 2]}, ylabel=BROKEN),
+    ],
+)
+def test_a_formula_that_cannot_be_set_is_refused_before_it_is_drawn(draw):
+    with pytest.raises(ValueError, match="has a formula that cannot be set"):
+        draw()
+
+
+@pytest.mark.parametrize(
+    "color", ["nocolor", (2, 0, 0), np.array([np.nan, 0, 0]), torch.ones(3), 3, np.ones((2, 3))]
+)
+def test_what_is_no_color_is_refused(color):
+    with pytest.raises(ValueError, match=r"colors\['a'\] must be a color"):
+        plot_curves({"a": [1, 2]}, colors={"a": color})
+
+
+def test_colors_are_those_of_curves():
+    assert plot_curves({"a": [1, 2]}, colors={"a": np.array([1.0, 0, 0])}).lines[0].get_color().tolist() == [
+        1,
+        0,
+        0,
+    ]
+    with pytest.raises(ValueError, match="colors must be of curves, a, got one of 'b'"):
+        plot_curves({"a": [1, 2]}, colors={"b": "red"})
+
+
+def test_a_curve_that_ends_in_a_gap_has_its_name_before_it():
+    (name,) = plot_curves({"a": [1.0, 2.0, np.nan, np.inf]}).texts
+    assert name.xy == (1, 2.0)
+
+
+@pytest.mark.parametrize("curve", [[np.nan, np.nan], [np.inf], ([np.nan, 1], [1, np.nan]), [0, 1e305]])
+def test_a_curve_that_cannot_be_seen_is_refused(curve):
+    with pytest.raises(ValueError, match="must have a finite number at least"):
+        plot_curves({"a": curve})
+
+
+def test_a_grid_without_end_is_refused():
+    with pytest.raises(ValueError, match="make a picture of more than"):
+        plot_images(np.ones((2, 1, 8, 8)), columns=10**12)

@@ -157,3 +157,37 @@ def test_refuses_in_one_sentence_latents_that_cannot_be(name):
     with pytest.raises(ValueError, match=says) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_posteriors_of_any_type_serve(kind):
+    x, model = images_like(0), random_ppca(0)
+    q = model.e_step(x)
+    given_q = MultivariateNormal(q.mean.to(kind), scale_tril=q.scale_tril.to(kind))
+    assert torch.allclose(model.lower_bound(x, given_q).value, model.lower_bound(x, q).value, rtol=1e-4)
+    assert torch.allclose(
+        model.m_step(x, given_q).loadings, model.m_step(x, q).loadings, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_posteriors_that_are_none_are_refused():
+    x, model = images_like(0), random_ppca(0)
+    q = model.e_step(x)
+    nowhere = MultivariateNormal(q.mean * torch.nan, scale_tril=q.scale_tril, validate_args=False)
+    point = MultivariateNormal(q.mean * 0, scale_tril=q.scale_tril * 1e-200, validate_args=False)
+    for wrong, words in ((nowhere, "q cannot be told"), (point, "codes vary in every direction")):
+        with pytest.raises(ValueError, match=words):
+            model.m_step(x, wrong)
+    with pytest.raises(ValueError, match="q cannot be told"):
+        model.lower_bound(x, nowhere)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_closed_form_says_that_it_holds_the_noise(n):
+    with pytest.warns(em.SingularCovarianceWarning, match="noise variance would be zero"):
+        ppca.closed_form(images_like(0)[:n], 2)
+
+
+def test_points_too_far_to_be_measured_are_refused():
+    with pytest.raises(ValueError, match="too far from the mean"):
+        random_ppca(0).log_evidence(images_like(0) * 1e200)

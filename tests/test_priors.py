@@ -115,3 +115,37 @@ def test_a_trained_second_stage_draws_like_the_codes():
     assert near(z, -2) > 0.15 and near(z, 2) > 0.5 and near(z, -2) + near(z, 2) > 0.7
     assert near(normal, -2) + near(normal, 2) < 0.3  # what N(0, I) would give
     assert not any(w.requires_grad for w in stage.vae.parameters())
+
+
+@pytest.mark.parametrize("fit", [lambda q: fit_mixture(q, 1), lambda q: fit_second_stage(q, steps=1)])
+@pytest.mark.parametrize(
+    "q",
+    [
+        Independent(Normal(torch.zeros(0, 2), torch.ones(0, 2)), 1),
+        Independent(Normal(torch.full((5, 2), torch.nan), torch.ones(5, 2), validate_args=False), 1),
+        Independent(torch.distributions.Poisson(torch.ones(5, 2)), 1),
+        MultivariateNormal(torch.zeros(5, 2), torch.tensor([[1.0, 0.9], [0.9, 1.0]])),
+    ],
+    ids=["none", "no numbers", "another family", "correlated"],
+)
+def test_posteriors_that_are_not_described_by_mean_and_scale_are_refused(fit, q):
+    with pytest.raises(ValueError, match=r"q (must be posteriors|cannot be told)"):
+        fit(q)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_mixture_of_codes_in_sixteen_bits_is_in_float32(kind):
+    codes = torch.randn(30, 2).to(kind)
+    prior = fit_mixture(Independent(Normal(codes, torch.full_like(codes, 0.1)), 1), 2)
+    assert prior.log_prob(codes.float()).isfinite().all()
+
+
+def test_more_components_than_draws_are_refused():
+    with pytest.raises(ValueError, match=r"components must be at most the draws, 4 from each of 3"):
+        fit_mixture(Independent(Normal(torch.randn(3, 2), torch.ones(3, 2)), 1), 50)
+
+
+def test_a_second_stage_that_diverged_is_refused():
+    far = Independent(Normal(torch.full((5, 2), 1e30), torch.ones(5, 2)), 1)
+    with pytest.raises(ValueError, match="the second stage cannot be told"):
+        fit_second_stage(far, hidden=4, steps=20)

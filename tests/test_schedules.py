@@ -122,3 +122,10 @@ def test_one_cycle_is_torchs_to_the_last_bit(total):
         optimizer.step()
         if step < total - 1:
             theirs.step()
+
+
+@pytest.mark.parametrize("progress", [float("nan"), -0.1, 1.5, "half", None])
+@pytest.mark.parametrize("schedule", [Linear(0, 1), Cyclical(0, 1)])
+def test_progress_is_from_0_to_1(schedule, progress):
+    with pytest.raises((ValueError, TypeError), match="progress must be a finite number from 0 to 1, got"):
+        schedule(progress)

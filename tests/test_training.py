@@ -20,7 +20,7 @@ from vae_lab.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 from vae_lab.metrics import log_likelihood
 from vae_lab.models import VAE, Autoencoder, check_decoder
 from vae_lab.nets import mlp_decoder, mlp_encoder
-from vae_lab.objectives import ELBO, SquaredError, beta_elbo, elbo, squared_error
+from vae_lab.objectives import ELBO, PricedELBO, SquaredError, beta_elbo, elbo, squared_error
 from vae_lab.training import TrainingDiverged, evaluate, fit, loop, steps
 
 
@@ -509,3 +509,68 @@ def test_auto_tries_in_the_precision_that_will_be_used(monkeypatch):
 
     fit(new_vae(), gray(), watched, epochs=1, batch_size="auto", precision="bfloat16")
     assert set(seen) == {True}
+
+
+def optimizer_of(model, **options):
+    return torch.optim.Adam(model.parameters(), **options)
+
+
+STEPPED = {
+    "another model's": (lambda m: {"optimizer": optimizer_of(new_vae())}, "none of the model's parameters"),
+    "one that descends": (lambda m: {"optimizer": optimizer_of(m, maximize=True)}, "leave out maximize=True"),
+    "one that needs a closure": (
+        lambda m: {"optimizer": torch.optim.LBFGS(m.parameters())},
+        "optimizer must be stepped without arguments",
+    ),
+    "a scheduler that needs a number": (
+        lambda m: {
+            "optimizer": (optimizer := optimizer_of(m)),
+            "scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
+        },
+        "scheduler must be stepped without arguments",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", STEPPED)
+def test_what_cannot_step_up_this_model_is_refused(which):
+    make, words = STEPPED[which]
+    model = new_vae()
+    with pytest.raises((ValueError, TypeError), match=words):
+        list(steps(model, [gray(8).read()], elbo, **make(model)))
+
+
+OBJECTIVES = {
+    "of one argument": (lambda m: elbo(m, 0), "objective must be a function of model and images"),
+    "of three": (lambda m, x, beta: beta_elbo(m, x, beta), "functools.partial sets what else it takes"),
+    "that is the class of its terms": (ELBO, "one number for each image, but its log_lik is a VAE"),
+    "of whole numbers": (lambda m, x: ELBO(*(a.long() for a in elbo(m, x))), "must return float numbers"),
+    "of complex numbers": (lambda m, x: ELBO(*(a + 0j for a in elbo(m, x))), "must return float numbers"),
+}
+
+
+@pytest.mark.parametrize("which", OBJECTIVES)
+@pytest.mark.parametrize("train", [fit, evaluate])
+def test_what_is_no_objective_is_refused(which, train):
+    objective, words = OBJECTIVES[which]
+    with pytest.raises((ValueError, TypeError), match=words):
+        train(new_vae(), gray(), objective)
+
+
+def test_a_term_that_is_no_number_stops_a_run_whose_value_is_fine():
+    def gone(model, x):
+        log_lik, kl = elbo(model, x)
+        return PricedELBO(log_lik, kl * math.nan, kl)
+
+    with pytest.raises(TrainingDiverged, match="objective's kl became nan at step 1 of 9"):
+        fit(new_vae(), gray(), gone, **QUICK)
+
+
+def test_a_model_that_is_not_ready_is_refused():
+    lazy = VAE(nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), mlp_decoder(2, SHAPE), 2)
+    with pytest.raises(ValueError, match="layers that do not know their sizes yet; run it once"):
+        fit(lazy, gray(), **QUICK)
+    torn = new_vae()
+    torn.decoder.to("meta")
+    with pytest.raises(ValueError, match="model must be on one device, got cpu and meta"):
+        fit(torn, gray(), **QUICK)

@@ -207,3 +207,94 @@ def test_refuses(name):
     call, says = REFUSED[name]
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def in_place(z):
+    z /= 3
+    return -z.square().sum(-1) / 2 - z.shape[-1] * log(3 * (2 * pi) ** 0.5)
+
+
+def test_a_log_joint_may_change_the_codes_it_is_given():
+    torch.manual_seed(0)
+    found = variational.black_box(in_place, variational.gaussian(torch.zeros(2), torch.ones(2)), steps=800).q
+    assert found.stddev.tolist() == pytest.approx([3, 3], rel=0.05)
+
+
+def test_a_gradient_in_the_parameters_alone_is_none():
+    weight = torch.ones((), requires_grad=True)
+    q = variational.gaussian(torch.zeros(2), torch.ones(2))
+    with pytest.raises(ValueError, match="does not pass gradients on to z"):
+        variational.black_box(lambda z: in_place(z.detach()) * weight, q)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3,)])
+def test_a_triangular_scale_goes_with_every_batch_of_means(batch):
+    q = variational.gaussian(torch.zeros(*batch, 2), torch.tensor([[1.0, 0.0], [0.5, 2.0]]))
+    assert isinstance(q, MultivariateNormal)
+    assert torch.allclose(q.covariance_matrix, torch.tensor([[1.0, 0.5], [0.5, 4.25]]))
+
+
+SCALES = {
+    "negative": (torch.zeros(2), -torch.ones(2)),
+    "zero": (torch.zeros(2), torch.zeros(2)),
+    "no number": (torch.zeros(2), torch.full((2,), torch.nan)),
+    "a negative diagonal": (torch.zeros(2), -torch.eye(2)),
+    "a covariance": (torch.zeros(2), torch.tensor([[1.0, 0.9], [0.9, 1.0]])),
+    "another batch": (torch.zeros(3, 2), torch.eye(2).expand(5, 2, 2)),
+    "other lengths": (torch.zeros(2), torch.eye(3)),
+}
+
+
+@pytest.mark.parametrize(("mean", "scale"), SCALES.values(), ids=SCALES)
+def test_a_scale_that_is_none_is_refused(mean, scale):
+    with pytest.raises(ValueError, match="scale must be"):
+        variational.gaussian(mean, scale)
+
+
+@pytest.mark.parametrize(("of_q", "of_p"), [(-2.0, 0.0), (0.0, 2.0), (0.5, 0.5)])
+def test_a_kl_of_densities_that_are_not_normalized_is_refused(of_q, of_p):
+    points, cell = variational.square_grid(8.0, 81)
+    log_q = variational.gaussian(torch.zeros(2), torch.ones(2)).log_prob(points)
+    assert variational.kl_on_grid(log_q, log_q, cell) == 0
+    with pytest.raises(ValueError, match="must be normalized"):
+        variational.kl_on_grid(log_q + of_q, log_q + of_p, cell)
+
+
+def test_a_family_without_what_the_bound_needs_is_refused():
+    q = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.ones(2)),
+        variational.gaussian(torch.zeros(2, 2), torch.ones(2, 2)),
+    )
+    with pytest.raises(ValueError, match="q must have its entropy in closed form"):
+        variational.monte_carlo_elbo(lambda z: -z.square().sum(-1), q)
+    for wrong in (q, torch.distributions.Gumbel(torch.zeros(2), torch.ones(2))):
+        with pytest.raises(ValueError, match="start must be a Gaussian"):
+            variational.black_box(lambda z: -z.square().sum(-1), wrong)
+
+
+def test_the_evidence_of_points_far_away_cancels_nothing():
+    """Two pairs 10⁸ apart, a prior as wide: differences of squares of 10¹⁶ lose what tells them apart."""
+    x = torch.tensor([[0.0], [2.0], [1e8], [1e8 + 1]], dtype=torch.float64)
+    model = BayesianMixture(2, 1.0, 1e8)
+    prior, noise = model.prior_scale**2, model.scale**2
+
+    def of_pair(a, b):  # log N of two points of one component, by their sum and difference
+        total, difference = (a + b) / 2**0.5, (a - b) / 2**0.5
+        loud = noise + 2 * prior
+        return -(total**2 / loud + difference**2 / noise + log(2 * pi * loud) + log(2 * pi * noise)) / 2
+
+    exact = of_pair(0.0, 2.0) + of_pair(1e8, 1e8 + 1) + log(2) - 4 * log(2)  # two labelings, others 10⁻¹⁶
+    assert variational.mixture_log_evidence(model, x).item() == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, x: variational.mixture_log_evidence(m, x),
+        lambda m, x: variational.update_assignments(m, x, torch.zeros(2, 2), torch.ones(2)),
+        lambda m, x: variational.cavi(m, x, torch.zeros(2, 2)),
+    ],
+)
+def test_points_whose_squares_overflow_are_refused(call):
+    with pytest.raises(ValueError, match="units"):
+        call(BayesianMixture(2), torch.full((3, 2), 1e200, dtype=torch.float64))

@@ -98,7 +98,21 @@ def test_gradients_reach_the_decoder_as_finite_differences_say():
 def test_what_is_no_image_or_no_scale_is_refused():
     with pytest.raises(ValueError, match="three axes"):
         WaveletGaussian()(torch.zeros(2, 4), event_dims=1)
-    with pytest.raises(ValueError, match="scale must be a finite number above 0"):
+    with pytest.raises(ValueError, match="scale must be a finite number from 1e-15"):
         WaveletGaussian(0.0)
     with pytest.raises(ValueError, match=r"to be halved|levels must be"):
         WaveletGaussian(levels=3, mean=nn.Identity())(torch.zeros(1, 4, 4))
+
+
+@pytest.mark.parametrize("levels", [3, 2000, 10**7, 10**15])
+@pytest.mark.parametrize("side", [4, 0])
+def test_levels_that_a_side_has_not_are_refused_at_once(levels, side):
+    with pytest.raises(ValueError, match=rf"divisible by 2\^{levels}"):
+        haar(torch.zeros(1, side, side), levels)
+
+
+def test_parts_of_other_images_are_refused():
+    parts = haar(torch.rand(2, 1, 4, 4), 1)
+    for wrong in ([parts[0], parts[1][0]], [parts[0], parts[1].repeat(2, 1, 1, 1, 1)], [torch.ones(3)]):
+        with pytest.raises(ValueError, match="parts must"):
+            unhaar(wrong)

@@ -542,3 +542,74 @@ def test_colors_follow_the_theme(show, tiny, scheme, theme, k):
         probe = "(e, name) => { e.style.fill = `var(--${name})`; return getComputedStyle(e).fill; }"
         red, green, blue = (int(pair[k][i : i + 2], 16) for i in (1, 3, 5))
         assert page.locator(".dot").evaluate(probe, name) == f"rgb({red}, {green}, {blue})", name
+
+
+class Halved(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+class Absolute(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight.abs(), self.bias)
+
+
+class Renamed(nn.ReLU):
+    pass
+
+
+def changed(how) -> nn.Sequential:
+    decoder = random_mlp(0)
+    how(decoder)
+    return decoder
+
+
+CHANGED = {
+    "a Sequential's own forward": lambda: Halved(*random_mlp(0)),
+    "a layer's own forward": lambda: nn.Sequential(Absolute(2, 16), nn.Unflatten(1, (1, 4, 4))),
+    "a forward of one layer alone": lambda: changed(lambda d: setattr(d[0], "forward", lambda x: x)),
+    "a hook": lambda: changed(lambda d: d[0].register_forward_hook(lambda *_: None)),
+    "a hook before": lambda: changed(lambda d: d[0].register_forward_pre_hook(lambda *_: None)),
+    "a hook on the whole": lambda: changed(lambda d: d.register_forward_hook(lambda *_: None)),
+}
+
+
+@pytest.mark.parametrize("make", CHANGED.values(), ids=CHANGED)
+def test_a_layer_that_computes_something_of_its_own_is_refused(make):
+    decoder = make()
+    with pytest.raises(ValueError, match="with a forward or hooks of its own"):
+        latents_of(decoder)
+
+
+def test_a_layer_of_another_name_is_what_it_is_derived_from():
+    layers = export(nn.Sequential(nn.Linear(2, 16), Renamed(), nn.Unflatten(1, (1, 4, 4))), 2).layers
+    assert layers[1] == {"op": "relu"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [None, "a"] * 10,
+        [float("nan")] * 20,
+        [object()] * 20,
+        [[1], [1, 2]] * 10,
+        np.ma.array([1] * 20, mask=[True] * 20),
+    ],
+    ids=["None", "NaN", "objects", "lists", "masked"],
+)
+def test_labels_that_are_missing_are_refused(tiny, labels):
+    with pytest.raises(
+        ValueError, match="labels must be a number or a word for each of 20 codes, none missing"
+    ):
+        latent_explorer(tiny, codes=torch.randn(20, 3), labels=labels)
+
+
+def test_a_decoder_that_mixes_images_is_refused():
+    mixing = nn.Sequential(nn.Linear(2, 16), nn.Flatten(0), nn.Unflatten(0, (1, 1, 4, 4)), nn.Sigmoid())
+    with pytest.raises(ValueError, match="cannot take what comes before it"):
+        latent_explorer(mixing)
+
+
+def test_ranges_without_a_size_are_refused(tiny):
+    with pytest.raises(ValueError, match="ranges must be"):
+        latent_explorer(tiny, ranges=(-1e308, 1e308))

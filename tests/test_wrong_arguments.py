@@ -79,7 +79,7 @@ INSIDE = {
     "data.images.as_images claims.Claim": "made by functions that are checked",
     "models.through models.check_decoder models.evaluating models.gaussian": "parts that others share",
     "objectives.check_terms objectives.require_* wavelets.require_* metrics.*.require_*": "the same",
-    "em.warn_singular schedules.one_cycle": "the same",
+    "em.warn_singular inference.warn_* estimators.require_* schedules.one_cycle": "the same",
     "*.StackedLinear.forward *.Gate.forward *.Gated.forward *.Expect.forward": (
         "layers: the models that call them see to it"
     ),
@@ -180,13 +180,14 @@ def right_call(name: str, folder) -> tuple[Callable, inspect.BoundArguments]:
 def copied(bound: inspect.BoundArguments) -> inspect.BoundArguments:
     """The same arguments, none of which the call before can have changed."""
     other = copy.copy(bound)
-    other.arguments = {name: _copied(value) for name, value in bound.arguments.items()}
+    memo: dict = {}  # so that an optimizer is still that of its model
+    other.arguments = {name: _copied(value, memo) for name, value in bound.arguments.items()}
     return other
 
 
-def _copied(value):
+def _copied(value, memo: dict | None = None):
     try:
-        return copy.deepcopy(value)
+        return copy.deepcopy(value, memo)
     except (TypeError, RuntimeError):  # generators, tensors of a graph
         return value.detach().clone() if isinstance(value, Tensor) else value
 

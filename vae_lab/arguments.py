@@ -14,6 +14,7 @@ import inspect
 import math
 import numbers
 import os
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache, wraps
@@ -220,13 +221,36 @@ def path(name: str, value: Any) -> Path:
     """A path of the file system, `~` expanded."""
     if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
         raise _wrong(name, "a path", value, ValueError if isinstance(value, str) else TypeError)
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # of a user that there is not
+        raise _wrong(name, "a path in a home that is there", str(value), ValueError) from None
 
 
 def function(name: str, value: Any) -> Callable:
     if not callable(value):
         raise _wrong(name, "a function", value)
     return value
+
+
+def taking(*what: str) -> Converter:
+    """A function that can be called with so many arguments; `what` are they, in words."""
+
+    def convert(name: str, value: Any) -> Callable:
+        try:
+            inspect.signature(function(name, value)).bind(*what)
+        except TypeError as error:
+            if not callable(value):
+                raise
+            words = (
+                f"{name} must be a function of {' and '.join(what)}, got {shown(value)} ({one_line(error)})"
+            )
+            raise TypeError(f"{words}; functools.partial sets what else it takes") from None
+        except ValueError:  # of a function made in C
+            pass
+        return value
+
+    return convert
 
 
 def cpu_generator(name: str, value: Any) -> torch.Generator:
@@ -341,8 +365,10 @@ def _numbers(array):
     for item in array.flat:
         if isinstance(item, str | bytes):
             raise ValueError(f"it holds words, {str(item)[:20]!r} say")
-        if hasattr(item, "__len__"):
+        if isinstance(item, list | tuple | np.ndarray):
             raise ValueError("its rows are of several lengths")
+        if not isinstance(item, numbers.Number | None):
+            raise ValueError(f"{_kind(item)} is no number")
     return np.asarray(array.tolist(), dtype=None if _all_whole(array) else np.float64)
 
 
@@ -369,6 +395,12 @@ def shown(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return _kind(value)
+
+
+def written(path: Path | str) -> str:
+    """A path in letters that standard output can take, also one whose name is in another encoding."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf8"
+    return str(path).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def digits(value: float, *limits: float) -> str:

@@ -88,7 +88,8 @@ def claim(
 
 def _holds(condition) -> bool:
     """One truth value as a bool."""
-    holds = condition.item() if getattr(condition, "ndim", None) == 0 else condition
+    known = getattr(condition, "ndim", None) == 0 and not getattr(condition, "is_meta", False)
+    holds = condition.item() if known and not getattr(condition, "mask", False) else condition
     if not isinstance(holds, bool):
         raise TypeError(
             f"condition must be one truth value, got {shown(condition)}; compare, then use .all() or .any()"

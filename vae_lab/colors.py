@@ -4,6 +4,8 @@ Figures are drawn in the light ones (`plotting`). In a page, they and all else t
 `--vae-NAME`, which has both; python -m vae_lab.colors prints the variables.
 """
 
+import argparse
+
 COLORS = {  # name: (on light paper, on dark)
     "paper": ("#ffffff", "#14171c"),
     "surface": ("#f6f8fa", "#1c2128"),  # behind code
@@ -61,4 +63,5 @@ def fallbacks() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m vae_lab.colors", description="print the theme").parse_args()
     print(theme(), end="")

@@ -15,18 +15,22 @@ from torch import Tensor, nn
 from vae_lab.arguments import Device, Seed, checked, choice
 
 PRECISIONS = ("float32", "bfloat16")
+TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")  # what it sets besides the number of processes
 
 
 def pick_device() -> torch.device:
     """The fastest device there is, CUDA before MPS before CPU; prints which.
 
-    Under `torchrun`, the one of this process, which joins the others here.
+    Under `torchrun`, the one of this process, which joins the others here. Raises `OSError` where only a part
+    is set of what torchrun sets.
     """
     import torch._dynamo  # else the first optimizer does, and Ctrl-C in those seconds spoils every later one
 
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, processes = _of_torchrun("RANK", 0), _of_torchrun("WORLD_SIZE", 1)
+    if processes > 1 and (missing := [name for name in TORCHRUN if name not in os.environ]):
+        raise OSError(f"WORLD_SIZE is set, but {', '.join(missing)} not; start by torchrun, or unset it")
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        device = torch.device("cuda", _of_torchrun("LOCAL_RANK", 0))
         torch.cuda.set_device(device)
         name = torch.cuda.get_device_name(device)
     elif torch.backends.mps.is_available() and processes == 1:
@@ -41,6 +45,14 @@ def pick_device() -> torch.device:
         name = f"{name}, process {rank + 1} of {processes}"
     print(f"Computing on {device.type} ({name})", flush=True)
     return device
+
+
+def _of_torchrun(name: str, otherwise: int) -> int:
+    """A number that torchrun sets."""
+    value = os.environ.get(name, str(otherwise))
+    if not value.isdecimal():
+        raise OSError(f"{name} must be a whole number, as torchrun sets it, got {value!r}; unset it")
+    return int(value)
 
 
 def of(model: nn.Module) -> torch.device:

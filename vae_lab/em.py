@@ -24,6 +24,7 @@ from vae_lab.arguments import (
     finite,
     having,
     points,
+    shown,
     tensor,
 )
 from vae_lab.objectives import ELBO
@@ -32,6 +33,7 @@ LOG_2PI = math.log(2 * math.pi)
 FLOOR = 1e-6  # of the data's own variance: the least that a covariance may have in any direction
 ROUNDING = 1e-6  # of log p(x), that arithmetic may lose where columns differ by many orders of magnitude
 SLOW = 1e-3  # nats an iteration, below which it is worth looking for a leap
+LEAST_SQUARE = 1e-280  # of numbers whose variance float64 can hold, 28 digits below
 CHUNK = 4_000_000  # numbers held at once beside the data and the responsibilities, 32 MB
 
 
@@ -152,7 +154,10 @@ class Mixture:
         for part in x.split(max(1, CHUNK // self.means.numel())):
             from_mean = (part - self.means[:, None]).mT  # (K, D, n)
             distances.append(torch.linalg.solve_triangular(root, from_mean, upper=False).square().sum(1))
-        return -0.5 * (torch.cat(distances, 1).T + log_det + x.shape[1] * LOG_2PI)
+        log_lik = -0.5 * (torch.cat(distances, 1).T + log_det + x.shape[1] * LOG_2PI)
+        return finite(
+            "log p(x|z)", log_lik, "x lies too far from the means for float64; measure in other units"
+        )
 
 
 class Model(Protocol):
@@ -172,14 +177,15 @@ class EMResult(NamedTuple):
     converged: bool
 
 
-ModelLike = Annotated[Any, having("e_step", "m_step", "log_evidence", like="em.Mixture")]
+as_model = having("e_step", "m_step", "log_evidence", like="em.Mixture")
+ModelLike = Annotated[Any, as_model]
 
 
 @checked
 def iterate(model: ModelLike, x: Points, iterations: Natural) -> Iterator[Model]:
     """Yield the model after each iteration of EM: an E-step, then an M-step."""
     for _ in range(iterations):
-        model = model.m_step(x, model.e_step(x))
+        model = _after_iteration(model, x)
         yield model
 
 
@@ -199,7 +205,7 @@ def fit(model: ModelLike, x: Points, *, tolerance: NonNegative = 1e-9, max_iter:
         False,
     )
     while len(history) <= max_iter and not converged:
-        later, before = model.m_step(x, model.e_step(x)), history[-1]
+        later, before = _after_iteration(model, x), history[-1]
         reached = _mean_evidence(later, x).item()
         if hasattr(later, "rescaled") and reached - before < SLOW:
             leap = later.rescaled(x)
@@ -254,13 +260,26 @@ def kmeans_plus_plus(x: Points, k: Count, generator: Annotated[torch.Generator, 
 def column_variances(x: Points) -> Tensor:
     """The variance of each column, (D,); of a constant column its square, or 1, so that none is zero."""
     variances, largest = x.var(0, correction=0), x.square().amax(0)
-    finite("the variance of x", largest, "measure in larger units: its squares overflow")
+    finite("the variance of x", largest + variances, "measure in larger units: its squares overflow")
+    if ((largest < LEAST_SQUARE) & (x != 0).any(0)).any():
+        raise ValueError(
+            "x has a column of numbers so small that their squares are lost; measure in smaller units"
+        )
     constant = torch.where(x[0] == 0, 1.0, x[0].square())
     return torch.where(variances > 1e-28 * largest, variances, constant.clamp(min=torch.finfo(x.dtype).tiny))
 
 
+def _after_iteration(model: Model, x: Tensor) -> Model:
+    return as_model("the result of model.m_step", model.m_step(x, model.e_step(x)))
+
+
 def _mean_evidence(model: Model, x: Tensor) -> Tensor:
-    return model.log_evidence(x).detach().mean()
+    log_p = model.log_evidence(x)
+    if not isinstance(log_p, Tensor) or log_p.shape != x.shape[:1] or not log_p.is_floating_point():
+        raise ValueError(
+            f"model.log_evidence must give a float for each of {len(x)} points, got {shown(log_p)}"
+        )
+    return log_p.detach().mean()
 
 
 def _weighted_covariances(x: Tensor, share: Tensor, means: Tensor) -> Tensor:

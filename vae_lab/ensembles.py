@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vae_lab import devices, identity
 from vae_lab.arguments import checked, instance, several, shown
-from vae_lab.models import VAE
+from vae_lab.models import VAE, evaluating
 
 
 class StackedLinear(nn.Module):
@@ -27,10 +27,14 @@ class StackedLinear(nn.Module):
     @checked
     def __init__(self, layers: Annotated[Sequence[nn.Linear], several(instance(nn.Linear))]):
         super().__init__()
+        if any(layer.bias is None for layer in layers):
+            raise ValueError("layers must have a bias; build them without bias=False")
         if len({layer.weight.shape for layer in layers}) != 1:
             raise ValueError(f"layers must be linear layers of one size, at least one, got {len(layers)}")
         self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # (M, out, in)
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # (M, out)
+        for mine, theirs in ((self.weight, "weight"), (self.bias, "bias")):
+            mine.requires_grad_(any(getattr(layer, theirs).requires_grad for layer in layers))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim == 2:  # one product serves all, and nothing is copied
@@ -64,11 +68,32 @@ class Ensemble(VAE):
         super().__init__(encoder, decoder, first.latents, first.likelihood)
         self.to(devices.of(first))
         self._members = tuple(members)  # no nn.ModuleList: these are not part of this module
+        self._check()
 
     @property
     def batch_shape(self) -> tuple[int]:
         """(M,), what stands before the images in the shape of an objective's terms."""
         return (len(self._members),)
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        """Refuse members that give other numbers: a layer mixes rows, or they have a pass of their own."""
+        count, first = len(self._members), next(self.parameters())
+        z = torch.linspace(-1, 1, 3 * self.latents).view(3, -1).to(first)
+        with evaluating(self), evaluating(self._members[0]), evaluating(self._members[-1]):
+            theirs = [self._members[m].decode(z) for m in (0, -1)]
+            x = (
+                torch.linspace(0, 1, 3 * theirs[0].event_shape.numel())
+                .view(3, *theirs[0].event_shape)
+                .to(first)
+            )
+            ours, codes = self.decode(z.expand(count, -1, -1)), self.encode(x)
+            pairs = [(ours.mean[m], p.mean) for m, p in zip((0, -1), theirs, strict=True)]
+            pairs += [(codes.mean[m], self._members[m].encode(x).mean) for m in (0, -1)]
+        if not all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs):
+            raise ValueError(
+                "members must do what their layers do, one row at a time; this one gives other numbers"
+            )
 
     def members(self) -> list[VAE]:
         """M models with the weights as they are now."""
@@ -85,10 +110,10 @@ class Ensemble(VAE):
 
 def _alike(members) -> list[VAE]:
     """The members, if they differ in their weights only, and not in those of their likelihoods."""
-    members = list(members) if isinstance(members, Sequence) and not isinstance(members, str) else []
-    if not members or not all(isinstance(member, VAE) for member in members):
+    several = isinstance(members, Sequence) and not isinstance(members, str)
+    if not several or not members or not all(isinstance(member, VAE) for member in members):
         raise TypeError(f"members must be a list of VAEs, at least one, got {shown(members)}")
-    first = members[0]
+    members, first = list(members), members[0]
     if not all(
         isinstance(body, nn.Sequential) for member in members for body in (member.encoder, member.decoder)
     ):

@@ -3,6 +3,8 @@
 No pickle: a file can be wrong, but it cannot run code.
 """
 
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -26,9 +28,11 @@ class DamagedFileError(RuntimeError):
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a new file beside `path` to write to; it takes its place if all goes well, else it is removed.
 
+    Where `path` is a link, the file that it leads to is replaced, and the link stays.
     Whoever dies amid writing leaves the old file, and the new one as .NAME.….part (`remove_parts`). Raises
     `OSError` if the disk is full or the folder cannot be written.
     """
+    path = _behind_links(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
     part = Path(name)
@@ -44,7 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_parts(path: Path) -> None:
     """Remove what a process left that died while it wrote `path`."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
+    path = _behind_links(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
 
 
@@ -55,12 +60,13 @@ def replace_files(folder: Path, files: dict[str, bytes], *, own: tuple[str, ...]
 
     Raises `OSError` if that cannot be done.
     """
+    folder = _behind_links(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
         new, old = Path(aside, "new"), Path(aside, "old")
         new.mkdir()
         for path in folder.iterdir() if folder.exists() else ():
             if path.name not in files and not any(path.match(pattern) for pattern in own):
-                (shutil.copytree if path.is_dir() else shutil.copy2)(path, new / path.name)
+                _copy(path, new / path.name)
         for name, content in files.items():
             (new / name).write_bytes(content)
         if folder.exists():
@@ -73,6 +79,18 @@ def replace_files(folder: Path, files: dict[str, bytes], *, own: tuple[str, ...]
             raise
 
 
+def _copy(path: Path, to: Path) -> None:
+    """Copy a file or a folder; links stay links, also those that lead nowhere or in a circle."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, to, symlinks=True)
+    else:
+        shutil.copy2(path, to, follow_symlinks=False)
+
+
+def _behind_links(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], record: dict | None = None) -> None:
     """Write named tensors, and a record of plain values, as one safetensors file with its own checksum.
 
@@ -80,6 +98,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], record: dict | None = N
     """
     from safetensors.torch import save
 
+    if str(path).encode("utf8", "replace") != os.fsencode(path):
+        raise OSError(errno.EILSEQ, "its name is not in UTF-8, and could not be read again")
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(record or {})
     header = {"format": FORMAT, "record": text, "sha256": digest(tensors, text)}
@@ -94,6 +114,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DamagedFileError(f"{path} cannot be read (it is no file)")  # from a pipe nothing may ever come
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import logging
+import os
 import re
 import site
 import sys
@@ -19,6 +20,7 @@ import types
 from collections import namedtuple
 from collections.abc import Iterator
 from enum import Enum
+from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -34,6 +36,7 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), range, sl
 PLAIN += (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, np.generic, np.dtype)
 PLAIN += (re.Pattern, logging.Logger)
 CONTAINERS = (list, tuple, dict, set, frozenset)
+MAY_DIFFER = (bool, int, float, complex, str, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
 DESCRIPTORS += (type(namedtuple("_", "field").field),)
 BOOKKEEPING = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
@@ -99,6 +102,11 @@ class _Teller:
     def tell(self, where: str, thing: Any) -> None:
         if isinstance(thing, PLAIN):
             self.told[where] = f"{type(thing).__name__} {thing!r}" if isinstance(thing, Enum) else repr(thing)
+            if not _is_installed_class(type(thing)) and not isinstance(
+                thing, Enum
+            ):  # a number that can do more
+                self.tell_type(f"{where}.class", type(thing))
+                self.tell_attributes(where, thing)
             return
         if id(thing) in self.seen:
             self.told[where] = f"as {self.seen[id(thing)][0]}"
@@ -111,6 +119,10 @@ class _Teller:
         self.tell_instance(where, thing)
 
     def tell_tensor(self, where: str, x: Tensor) -> None:
+        if x.layout != torch.strided or x.is_nested or x.is_quantized:
+            raise UnidentifiableError(
+                f"{where} is a tensor of which not all numbers are there; make it dense"
+            )
         about = f"{x.dtype} {tuple(x.shape)}"
         self.told[where] = f"{about} sha256 {hashlib.sha256(raw_bytes(x)).hexdigest()}"
 
@@ -120,6 +132,8 @@ class _Teller:
             return
         digest = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
         self.told[where] = f"{x.dtype} {x.shape} sha256 {digest}"
+        if isinstance(x, np.ma.MaskedArray):
+            self.tell_array(f"{where}.mask", np.ma.getmaskarray(x))
 
     def tell_container(self, where: str, items: Any) -> None:
         self.told[where] = f"{type(items).__name__} of {len(items)}"
@@ -145,22 +159,28 @@ class _Teller:
             function = function.__wrapped__
         if _is_installed(function.__code__.co_filename) or function.__module__ == DOORS:
             self.told[where] = f"{function.__module__}.{function.__qualname__}"
+            self.tell_decorated(where, function)
             return
         self.told[where] = f"code sha256 {_digest_of_code(function.__code__)}"
         parameters = inspect.getfullargspec(function)
         defaults = dict(zip(reversed(parameters.args), reversed(function.__defaults__ or ()), strict=False))
         for name, value in {**defaults, **(function.__kwdefaults__ or {})}.items():
             self.tell(f"{where}.{name}", value)
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        for name, cell in cells:
-            try:
-                self.tell(f"{where}.{name}", cell.cell_contents)
-            except ValueError:  # empty, as of a function that is not defined yet
-                self.told[f"{where}.{name}"] = "nothing"
+        for name, value in _closure(function).items():
+            self.tell(f"{where}.{name}", value)
         for name, value in _globals_read(function):
             self.tell(f"{where}.{name}", value)
         for name, value in vars(function).items():
             if name != "__wrapped__":
+                self.tell(f"{where}.{name}", value)
+
+    def tell_decorated(self, where: str, function: types.FunctionType) -> None:
+        """Of a function that an installed one made, as `torch.no_grad()` does: what it was made of."""
+        held = {**_closure(function), "wrapped": getattr(function, "__wrapped__", None)}
+        for name, value in held.items():
+            if isinstance(
+                value, types.FunctionType | functools.partial | nn.Module | dict | int | float | str
+            ):
                 self.tell(f"{where}.{name}", value)
 
     def tell_method(self, where: str, method: types.MethodType) -> None:
@@ -168,6 +188,8 @@ class _Teller:
         self.tell(f"{where}.self", method.__self__)
 
     def tell_builtin(self, where: str, function: Any) -> None:
+        if function in (eval, exec, globals):
+            raise UnidentifiableError(f"{where} reads names that cannot be told")
         owner = getattr(function, "__self__", None)
         self.told[where] = f"{getattr(function, '__module__', None)}.{function.__qualname__}"
         if owner is not None and not isinstance(owner, types.ModuleType | type):
@@ -181,7 +203,12 @@ class _Teller:
                 self.tell(f"{where}.{name.strip('_')}", inner)
 
     def tell_module_file(self, where: str, module: types.ModuleType) -> None:
+        """A module that is held as a whole: by name if it is installed, else all that it has."""
         self.told[where] = f"module {module.__name__}"
+        if not _is_installed_module(module):
+            for name, value in vars(module).items():
+                if not (name.startswith("__") and name.endswith("__")):
+                    self.tell(f"{where}.{name}", value)
 
     def tell_class(self, where: str, kind: type, *, built: bool = False) -> None:
         """What a class does; of one whose instance is there already, all but how to build another."""
@@ -229,7 +256,7 @@ class _Teller:
 
     def tell_instance(self, where: str, thing: Any) -> None:
         kind = type(thing)
-        if any(map(_hides_state, kind.__mro__)):
+        if any(map(_hides_state, kind.__mro__)) or thing is os.environ:
             raise UnidentifiableError(
                 f"{where} is {'an' if kind.__name__[0] in 'aeiouAEIOU' else 'a'} {kind.__name__}, "
                 "whose state cannot be told, nor brought back"
@@ -276,23 +303,60 @@ def _digest_of_code(code: types.CodeType) -> str:
     return found.hexdigest()
 
 
+def _closure(function: types.FunctionType) -> dict[str, Any]:
+    """What the function holds of those around it."""
+    held = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            held[name] = cell.cell_contents
+        except ValueError:  # empty, as of a function that is not defined yet
+            held[name] = None
+    return held
+
+
 def _globals_read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """(name, value) of the globals that the code reads; of a module, of its attributes that it reads."""
-    names: dict[str, set[str]] = {}
+    """(name, value) of the globals that the code reads and of what it imports; of a module, of what it reads.
+
+    What an installed module holds is told where somebody may have changed it, or a hidden state is behind it.
+    """
+    found: dict[str, Any] = {}
+    seen = {"eval": eval, "exec": exec, "globals": globals} | function.__globals__  # of the built-in ones
     for code in _codes(function.__code__):
         steps = list(dis.get_instructions(code))
-        for step, then in zip(steps, [*steps[1:], None], strict=True):
-            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                attribute = then and then.opname in ("LOAD_ATTR", "LOAD_METHOD") and then.argval
-                names.setdefault(step.argval, set()).add(attribute or "")
-    for name, attributes in sorted(names.items()):
-        value = function.__globals__.get(name, inspect.Parameter.empty)
-        file = getattr(value, "__file__", None)
-        if isinstance(value, types.ModuleType) and file and not _is_installed(file):
-            for attribute in sorted(filter(None, attributes)):
-                yield f"{name}.{attribute}", getattr(value, attribute, None)
-        elif value is not inspect.Parameter.empty:
+        for at, step in enumerate(steps):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in seen:
+                chain = [then.argval for then in takewhile(_reads_attribute, steps[at + 1 :])]
+                found |= [_followed(step.argval, seen[step.argval], chain)]
+            elif step.opname == "IMPORT_NAME":
+                names = [then.argval for then in steps[at + 1 :] if then.opname == "IMPORT_FROM"]
+                found |= _imported(step.argval, names)
+    for name, value in sorted(found.items()):
+        if not isinstance(value, types.ModuleType) or not _is_installed_module(value):
             yield name, value
+
+
+def _reads_attribute(step: dis.Instruction) -> bool:
+    return step.opname in ("LOAD_ATTR", "LOAD_METHOD")
+
+
+def _followed(name: str, value: Any, chain: list[str]) -> tuple[str, Any]:
+    """What a chain of attributes leads to, from module to module; of installed ones, only what may differ."""
+    for attribute in chain:
+        if not isinstance(value, types.ModuleType):
+            break
+        installed, value = _is_installed_module(value), getattr(value, attribute, None)
+        name = f"{name}.{attribute}"
+        if installed and not isinstance(value, (types.ModuleType, *MAY_DIFFER)) and value is not os.environ:
+            return name, None
+    return name, value
+
+
+def _imported(module: str, names: list[str]) -> dict[str, Any]:
+    """What a function imports when it is called, from modules that are there: the names, or the module."""
+    value = sys.modules.get(module)
+    if value is None or _is_installed_module(value):
+        return {}
+    return {f"{module}.{name}": getattr(value, name, None) for name in names} or {module: value}
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -321,6 +385,15 @@ def _is_installed(file: str) -> bool:
     return file.startswith(("<frozen", *_installed_folders())) and not file.startswith(OURS)
 
 
+def _is_installed_module(module: types.ModuleType) -> bool:
+    """Whether a module is of an installed package, or of those without a file that come with Python."""
+    package = module.__name__.partition(".")[0]
+    for each in (sys.modules.get(package), module):
+        if file := getattr(each, "__file__", None):
+            return _is_installed(file)
+    return package in sys.stdlib_module_names
+
+
 def _is_installed_class(kind: type) -> bool:
     """Whether this is the class that a built-in or installed module has under its name."""
     module = sys.modules.get(kind.__module__)
@@ -341,8 +414,10 @@ def _hides_state(kind: type) -> bool:
     return added > 8 * (slots + 2) or (added > 0 and not has_attributes)
 
 
-def _slots(kind: type) -> tuple[str, ...]:
+def _slots(kind: type) -> list[str]:
+    """The names of attributes that are no part of __dict__, private ones as Python spells them."""
     slots = vars(kind).get("__slots__", ())
-    return tuple(
-        name for name in ((slots,) if isinstance(slots, str) else slots) if not name.startswith("__")
-    )
+    names = [slots] if isinstance(slots, str) else list(slots)
+    private = f"_{kind.__name__.lstrip('_')}"
+    hidden = {name for name in names if name.startswith("__")}
+    return [private + name if name in hidden else name for name in names if not name.endswith("__")]

@@ -7,7 +7,7 @@ the same codes.
 
 import warnings
 from collections.abc import Callable
-from math import log
+from math import log, log10
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from vae_lab.arguments import Count, Positive, checked, finite, shown
 LogJoint = Callable[[Tensor], Tensor]
 Size = float | Tensor
 Source = torch.Generator | None
+FINE = (torch.float32, torch.float64)  # in 16 bits neighboring codes are one, and a count stops at 256
 MOST_CODES = 50_000_000  # on a grid; a float32 for each is 200 MB
 STEEP = 4.0  # nats from a cell to the next, averaged over the mass, above which a sum is no integral
 LARGEST_CELL = 0.8  # of the mass in one cell, above which likewise
@@ -62,14 +63,14 @@ def grid(
 
     Raises `ValueError` for a grid of more than `MOST_CODES`.
     """
-    if points**latents > MOST_CODES:
+    if (size := latents * log10(points)) > log10(MOST_CODES):
         raise ValueError(
-            f"{points} points on each of {latents} axes make {float(points) ** latents:.1e} codes, more than "
+            f"{shown(points)} points on each of {latents} axes make 10^{size:.1f} codes, more than "
             f"{MOST_CODES:.0e}; take fewer points, or sample with metropolis or mala"
         )
     like = torch.empty(0) if like is None else like
-    if not like.is_floating_point():
-        raise TypeError(f"like must be a tensor of floating-point numbers, got {like.dtype}")
+    if like.dtype not in FINE:
+        raise TypeError(f"like must be a tensor of float32 or float64, got {like.dtype}")
     cell = 2 * half_width / points
     axis = (torch.arange(points, dtype=like.dtype, device=like.device) + 0.5) * cell - half_width
     return torch.cartesian_prod(*[axis] * latents).view(-1, latents), latents * log(cell)
@@ -105,11 +106,11 @@ def grid_posterior(
     if not log_evidence.isfinite().all():
         raise ValueError("p(x, z) = 0 at all codes of the grid; raise half_width, or points")
     found = GridPosterior(codes, log_p - log_evidence, log_evidence, log_cell)
-    _warn_of_unresolved(found, latents, points)
+    warn_of_unresolved(found, latents, points)
     return found
 
 
-def _warn_of_unresolved(found: GridPosterior, latents: int, points: int) -> None:
+def warn_of_unresolved(found: GridPosterior, latents: int, points: int) -> None:
     """Say where a sum is no integral: of a density that leaps from cell to cell, or goes on beyond the edge.
 
     A leap to zero is none: there the density ends.
@@ -207,8 +208,8 @@ def _walk(state: tuple[Tensor, ...], propose: Callable, steps: int, generator: S
 
 def _start(start: Tensor) -> Tensor:
     """The start, detached; refuses arguments from which no chain can run."""
-    if start.ndim != 2 or not start.numel() or not start.is_floating_point():
-        raise ValueError(f"start must be floats of shape (K, L), got {shown(start)}")
+    if start.ndim != 2 or not start.numel() or start.dtype not in FINE:
+        raise ValueError(f"start must be float32 or float64 of shape (K, L), got {shown(start)}")
     return finite("a chain", start.detach().clone(), "start must be finite")
 
 
@@ -228,14 +229,17 @@ def _size(step_size: Size, start: Tensor) -> Tensor:
 
 
 def _evaluate(log_joint: LogJoint, z: Tensor, *, images: bool = False) -> Tensor:
-    """log p(x, z) of each code; refuses what cannot be one."""
-    log_p = log_joint(z)
+    """log p(x, z) of each code; refuses what cannot be one. A copy is passed, which it may change."""
+    log_p = log_joint(z.clone())
     if not isinstance(log_p, Tensor) or log_p.shape[:1] != z.shape[:1] or log_p.ndim > 1 + images:
         got = tuple(log_p.shape) if isinstance(log_p, Tensor) else type(log_p).__name__
         raise ValueError(
             f"log_joint must return one number of nats a code, ({len(z)},){' or (K, B)' * images}, "
             f"got {got}; sum over pixels and latents, not over codes"
         )
+    if not log_p.is_floating_point():
+        raise ValueError(f"log_joint must return floating-point numbers of nats, got {log_p.dtype}")
+    log_p = log_p.to(torch.promote_types(log_p.dtype, z.dtype))
     wrong = log_p.isnan() | (log_p == torch.inf)
     if wrong.any():
         at = z[wrong.view(len(z), -1).any(1)][0].tolist()
@@ -251,11 +255,11 @@ def _with_slope(log_joint: LogJoint, z: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         log_p = _evaluate(log_joint, z)
-        if not log_p.requires_grad:
+        slope = torch.autograd.grad(log_p.sum(), z, allow_unused=True)[0] if log_p.requires_grad else None
+        if slope is None:
             raise ValueError(
                 "log_joint does not pass gradients on to z; remove no_grad or detach, or use metropolis"
             )
-        (slope,) = torch.autograd.grad(log_p.sum(), z)
     return log_p.detach(), slope
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from vae_lab.arguments import Count, NonNegative, Seed, checked, finite, points
+from vae_lab.arguments import Count, NonNegative, Seed, checked, finite, points, shown
 
 CHUNK_SIZE = 10_000_000  # log-densities held at once, 80 MB
 CANCELED = 1e-6  # nats that rounding may take from a log-density
@@ -38,7 +38,8 @@ class Surgery(NamedTuple):
 @checked
 def activity(q: Distribution) -> Tensor:
     """The variance over the N images of each coordinate's posterior mean, (L,) (Burda et al. 2016)."""
-    return finite("the activity of the coordinates", _normals("q", q).mean.var(0, correction=0), LOOK)
+    mean = _posteriors(q).mean
+    return finite("the activity of the coordinates", mean.var(0, correction=0), LOOK)
 
 
 @checked
@@ -50,7 +51,8 @@ def active_units(q: Distribution, *, threshold: NonNegative = 0.01) -> Tensor:
 @checked
 def kl_by_coordinate(q: Distribution, p: Distribution) -> Tensor:
     """KL(q(z_l|x_n) ‖ p(z_l)), (N, L): the terms whose sum over the coordinates is the KL of the ELBO."""
-    return finite("the KL", kl_divergence(_normals("q", q), _normals("p", p)), LOOK)
+    normals = _posteriors(q)
+    return finite("the KL", kl_divergence(normals, _prior(p, normals)), LOOK)
 
 
 @checked
@@ -83,7 +85,8 @@ def surgery(q: Distribution, p: Distribution, *, n_samples: Count | None = None,
 
     n_samples : K; by default N, one code for each image. Images are taken equally often, up to one
     """
-    normals, prior = _normals("q", q), _normals("p", p)
+    normals = _posteriors(q)
+    prior = _prior(p, normals)
     n = len(normals.mean)
     k = n if n_samples is None else n_samples
     generator = torch.Generator().manual_seed(seed)
@@ -127,11 +130,30 @@ def _moments(q: Distribution, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.atleast_2d(mu), torch.atleast_2d(sigma), points(mu.shape[-1], rows="K")("z", z.detach())
 
 
+def _posteriors(q: Distribution) -> Normal:
+    """Those of N images, (N, L)."""
+    normals = _normals("q", q)
+    if normals.mean.ndim != 2:
+        raise ValueError(f"q must be of N images, (N, L), got one of shape {tuple(normals.mean.shape)}")
+    return normals
+
+
+def _prior(p: Distribution, normals: Normal) -> Normal:
+    """The one that goes with posteriors (N, L)."""
+    prior, length = _normals("p", p), normals.mean.shape[1:]
+    if prior.mean.shape != length:
+        raise ValueError(f"p must be one prior of shape {tuple(length)}, got {tuple(prior.mean.shape)}")
+    return prior
+
+
 def _normals(name: str, distribution: Distribution) -> Normal:
     """The independent Gaussians of a diagonal one, with mean and deviation (N, L) or (L,)."""
-    base = getattr(distribution, "base_dist", None)
+    base = distribution.base_dist if isinstance(distribution, Independent) else None
     if not isinstance(base, Normal) or base.mean.ndim not in (1, 2):
         raise TypeError(
-            f"{name} must be diagonal Gaussians, as model.encode and model.prior return, got {distribution}"
+            f"{name} must be diagonal Gaussians, as model.encode and model.prior return, "
+            f"got {shown(distribution)}"
         )
+    if not base.mean.numel() or (base.stddev <= 0).any():
+        raise ValueError(f"{name} must be of one number at least, scales above 0; look at the encoder")
     return base

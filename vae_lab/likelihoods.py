@@ -7,15 +7,40 @@ images whose `log_prob` is one number of nats per image and whose `mean` is the 
 
 from collections.abc import Callable
 from math import log, pi
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as _Bernoulli
 from torch.distributions import Distribution, Independent, Normal, constraints
 
-from vae_lab.arguments import Count, Natural, Positive, checked, unit_interval
+from vae_lab.arguments import Count, Floats, Natural, checked, floats, real, shown, unit_interval, whole
 from vae_lab.wavelets import haar, require_divisible, unhaar
+
+Scale = Annotated[float, real(1e-15, 1e15)]  # whose square float32 can hold, and divide by
+Levels = Annotated[int, whole(0, 30)]
+
+
+class _Observation(Independent):
+    """torch's own, but for an x of another shape than what it describes, which would be stretched to that."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(_observed(value, self))
+
+
+def _observed(x: Tensor, p_x: Distribution) -> Tensor:
+    """Floats of the shape of an observation under p(x|z), as many as there are codes."""
+    if torch.compiler.is_compiling():
+        return x
+    x, event, batch = floats("x", x), p_x.event_shape, p_x.batch_shape
+    own = x.shape[: x.ndim - len(event)]
+    if x.shape[x.ndim - len(event) :] != event or any(
+        a != b and 1 not in (a, b) for a, b in zip(own[::-1], batch[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"x must be of the shape that p(x|z) describes, {tuple(batch + event)}, got {tuple(x.shape)}"
+        )
+    return x
 
 
 class Bernoulli(nn.Module):
@@ -28,9 +53,9 @@ class Bernoulli(nn.Module):
     squashes = True
 
     @checked
-    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+    def forward(self, raw: Floats, event_dims: Natural = 3) -> Distribution:
         _require_axes(raw, event_dims)
-        return Independent(_Coins(logits=raw, validate_args=False), event_dims, validate_args=False)
+        return _Observation(_Coins(logits=raw, validate_args=False), event_dims, validate_args=False)
 
 
 class _Coins(_Bernoulli):
@@ -46,9 +71,9 @@ class ContinuousBernoulli(nn.Module):
     squashes = True
 
     @checked
-    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+    def forward(self, raw: Floats, event_dims: Natural = 3) -> Distribution:
         _require_axes(raw, event_dims)
-        return Independent(_ContinuousBernoulli(raw), event_dims, validate_args=False)
+        return _Observation(_ContinuousBernoulli(raw), event_dims, validate_args=False)
 
 
 class _ContinuousBernoulli(Distribution):
@@ -69,15 +94,16 @@ class _ContinuousBernoulli(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         x = unit_interval("x", x)
         size = self.logits.abs()
-        a = size.clamp(min=0.1)
+        a, b = size.clamp(min=0.1), size.clamp(max=1)  # each where it serves: beyond, powers overflow
         far = a / 2 + (-torch.expm1(-a) / a).log()  # log of sinh(a/2) / (a/2)
-        near = size**2 / 24 - size**4 / 2880
+        near = b**2 / 24 - b**4 / 2880
         return self.logits * (x - 0.5) - torch.where(size > 0.1, far, near)
 
     @property
     def mean(self) -> Tensor:
         far = self.logits.abs().clamp(min=0.1).copysign(self.logits)
-        series = self.logits / 12 - self.logits**3 / 720
+        near = self.logits.clamp(-1, 1)
+        series = near / 12 - near**3 / 720
         return 0.5 + torch.where(self.logits.abs() > 0.1, 0.5 / (far / 2).tanh() - 1 / far, series)
 
     def rsample(self, sample_shape=()) -> Tensor:
@@ -98,7 +124,7 @@ class Gaussian(nn.Module):
 
     @checked
     def __init__(
-        self, scale: Positive = 0.1, *, learn: bool = False, mean: Callable[[Tensor], Tensor] = torch.sigmoid
+        self, scale: Scale = 0.1, *, learn: bool = False, mean: Callable[[Tensor], Tensor] = torch.sigmoid
     ):
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(log(scale)), requires_grad=learn)
@@ -119,11 +145,10 @@ class Gaussian(nn.Module):
         return f"scale={self.scale.item():.4g}{learned}, mean={_name(self.mean)}"
 
     @checked
-    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
-        _require_axes(raw, event_dims)
-        mean = self.mean(raw)
+    def forward(self, raw: Floats, event_dims: Natural = 3) -> Distribution:
+        mean = _means(self.mean, raw, event_dims)
         normal = Normal(mean, self.scale.expand_as(mean), validate_args=False)
-        return Independent(normal, event_dims, validate_args=False)
+        return _Observation(normal, event_dims, validate_args=False)
 
 
 class GaussianWithScales(nn.Module):
@@ -137,7 +162,7 @@ class GaussianWithScales(nn.Module):
     """
 
     @checked
-    def forward(self, raw: Tensor, event_dims: Count = 3) -> Distribution:
+    def forward(self, raw: Floats, event_dims: Count = 3) -> Distribution:
         _require_axes(raw, event_dims)
         if raw.shape[-event_dims] % 2:
             raise ValueError(
@@ -146,7 +171,7 @@ class GaussianWithScales(nn.Module):
             )
         mean, log_var = raw.chunk(2, dim=-event_dims)
         normal = Normal(mean, (log_var / 2).exp(), validate_args=False)
-        return Independent(normal, event_dims, validate_args=False)
+        return _Observation(normal, event_dims, validate_args=False)
 
 
 class WaveletGaussian(nn.Module):
@@ -163,7 +188,7 @@ class WaveletGaussian(nn.Module):
 
     @checked
     def __init__(
-        self, scale: Positive = 0.1, *, levels: Natural = 4, mean: Callable[[Tensor], Tensor] = torch.sigmoid
+        self, scale: Scale = 0.1, *, levels: Levels = 4, mean: Callable[[Tensor], Tensor] = torch.sigmoid
     ):
         super().__init__()
         self.log_scales = nn.Parameter(torch.full((levels + 1,), log(scale)))
@@ -184,10 +209,10 @@ class WaveletGaussian(nn.Module):
         return f"scales=({scales}), mean={_name(self.mean)}"
 
     @checked
-    def forward(self, raw: Tensor, event_dims: Natural = 3) -> Distribution:
+    def forward(self, raw: Floats, event_dims: Natural = 3) -> Distribution:
         if event_dims != 3:
             raise ValueError(f"wavelets are for images, three axes each; got event_dims={event_dims}")
-        return _WaveletNormal(self.mean(raw), self.scales)
+        return _WaveletNormal(_means(self.mean, raw, event_dims), self.scales)
 
 
 class _WaveletNormal(Distribution):
@@ -206,7 +231,7 @@ class _WaveletNormal(Distribution):
         return self._mean
 
     def log_prob(self, x: Tensor) -> Tensor:
-        residual, total = x - self._mean, 0
+        residual, total = _observed(x, self) - self._mean, 0
         for part, scale in zip(haar(residual, len(self._scales) - 1), self._scales, strict=True):
             numbers = part.flatten(residual.ndim - 3)  # (…, D_j)
             constant = numbers.shape[-1] * (scale.log() + log(2 * pi) / 2)
@@ -222,6 +247,15 @@ class _WaveletNormal(Distribution):
 def _require_axes(raw: Tensor, event_dims: int) -> None:
     if raw.ndim < event_dims:
         raise ValueError(f"raw must have {event_dims} axes for one observation, got shape {tuple(raw.shape)}")
+
+
+def _means(function: Callable, raw: Tensor, event_dims: int) -> Tensor:
+    """The means that a function makes of the decoder's numbers."""
+    _require_axes(raw, event_dims)
+    mean = function(raw)
+    if not isinstance(mean, Tensor) or mean.ndim < event_dims:
+        raise ValueError(f"mean must give means of {event_dims} axes, made of raw, got {shown(mean)}")
+    return mean
 
 
 def _name(function: Callable) -> str:

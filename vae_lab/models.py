@@ -1,15 +1,19 @@
 """The two models of this book: a function that copies, and a distribution that generates."""
 
+import inspect
 import math
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from vae_lab import devices
-from vae_lab.arguments import Count, checked, one_line
+from vae_lab.arguments import Count, checked, instance, one_line, shown
 from vae_lab.likelihoods import Bernoulli
 
 SQUASHING = (
@@ -23,6 +27,19 @@ SQUASHING = (
     nn.Softplus,
 )
 SHAPING = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout)
+
+
+def _likelihood(name: str, value: Any) -> nn.Module:
+    """A module that makes p(x|z) of raw numbers."""
+    try:
+        inspect.signature(instance(nn.Module)(name, value).forward).bind(None, event_dims=1)
+    except TypeError:
+        words = f"{name} must be one of vae_lab.likelihoods, such as Bernoulli(), got {shown(value)}"
+        raise TypeError(words) from None
+    return value
+
+
+LikelihoodLike = Annotated[nn.Module, _likelihood]
 
 
 class Autoencoder(nn.Module):
@@ -59,7 +76,7 @@ class VAE(nn.Module):
 
     @checked
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, latents: Count, likelihood: nn.Module | None = None
+        self, encoder: nn.Module, decoder: nn.Module, latents: Count, likelihood: LikelihoodLike | None = None
     ):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
@@ -74,10 +91,10 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Distribution:
         """q_φ(z|x) = N(μ(x), diag σ²(x)) for images x of shape (B, C, H, W); batch shape (B,), event (L,)."""
         numbers = through(self.encoder, x, "encoder", "images")  # (B, 2L)
-        if numbers.shape[-1] != 2 * self.latents:
+        if numbers.shape != (*getattr(self, "batch_shape", ()), len(x), 2 * self.latents):
             raise ValueError(
-                f"the encoder gives {numbers.shape[-1]} numbers an image, but a Gaussian over {self.latents} "
-                f"latents needs {2 * self.latents}: a mean and a log-variance each"
+                f"the encoder gives shape {tuple(numbers.shape)} for {len(x)} images, but a Gaussian over "
+                f"{self.latents} latents needs {2 * self.latents} numbers an image, means and log-variances"
             )
         mu, log_var = numbers.chunk(2, dim=-1)
         return gaussian(mu, (log_var / 2).exp())
@@ -91,6 +108,10 @@ class VAE(nn.Module):
             )
         batch = z.shape[:-1]
         raw = through(self.decoder, z.reshape(-1, self.latents), "decoder", "codes")  # (B, C, H, W)
+        if raw.shape[:1].numel() != batch.numel():
+            raise ValueError(
+                f"the decoder gives shape {tuple(raw.shape)} for {batch.numel()} codes; one image each"
+            )
         return self.likelihood(raw.reshape(*batch, *raw.shape[1:]), event_dims=raw.ndim - 1)
 
 
@@ -109,14 +130,23 @@ def through(network: nn.Module, x: Tensor, name: str, what: str) -> Tensor:
     if torch.compiler.is_compiling():
         return network(x.to(kind)).to(kind)
     try:
-        return network(x.to(kind)).to(kind)
-    except RuntimeError as error:
-        if devices.short_of_memory(error):
+        given = network(x.to(kind))
+    except (RuntimeError, ValueError, IndexError) as error:
+        if devices.short_of_memory(error) or not (isinstance(error, RuntimeError) or _is_torchs(error)):
             raise
         raise ValueError(
             f"the {name} cannot take {what} of shape {tuple(x.shape)} ({x.dtype} on {x.device}): "
             f"{one_line(error)}"
         ) from error
+    if not isinstance(given, Tensor):
+        raise TypeError(f"the {name} must give one tensor, got {shown(given)}; torch.cat joins several")
+    return given.to(kind)
+
+
+def _is_torchs(error: BaseException) -> bool:
+    """Whether a layer of torch's raised it, and not one of the caller's or ours."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    return Path(last).is_relative_to(Path(torch.__file__).parent)
 
 
 def check_decoder(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vae_lab.arguments import Count, checked, having, real, several
 from vae_lab.likelihoods import Bernoulli
-from vae_lab.models import VAE
+from vae_lab.models import VAE, LikelihoodLike
 from vae_lab.objectives import beta_elbo
 
 
@@ -73,7 +73,7 @@ class MultiRateVAE(nn.Module):
         encoder: nn.Module,
         decoder: nn.Module,
         latents: Count,
-        likelihood: nn.Module | None = None,
+        likelihood: LikelihoodLike | None = None,
         *,
         betas: Annotated[tuple[float, float], several(real(above=0), 2)] = (0.05, 20.0),
     ):
@@ -172,9 +172,11 @@ class _At(nn.Module):
 
 def _leaves(body: nn.Module) -> list[nn.Module]:
     """The layers inside nested `nn.Sequential`s, in order."""
-    parts = list(body.modules())
-    if any(len(list(part.children())) and not isinstance(part, nn.Sequential) for part in parts):
+    if type(body) is nn.Sequential:
+        return [leaf for part in body for leaf in _leaves(part)]
+    if isinstance(body, nn.Sequential) or any(True for _ in body.children()):
         raise TypeError(
-            f"gates go between the layers of an nn.Sequential, got {type(body).__name__}; see vae_lab.nets"
+            "gates go between the layers of a plain nn.Sequential, and cannot look into "
+            f"{type(body).__name__}; see vae_lab.nets"
         )
-    return [part for part in parts if not isinstance(part, nn.Sequential)]
+    return [body]

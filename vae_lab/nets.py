@@ -29,6 +29,20 @@ def _layer(name: str, value) -> Callable[[], nn.Module]:
 Activation = Annotated[Callable[[], nn.Module], _layer]
 
 
+def _new(activation: Callable[[], nn.Module]) -> nn.Module:
+    """A layer of this class."""
+    try:
+        made = activation()
+    except TypeError:
+        made = None
+    if not isinstance(made, nn.Module):
+        raise TypeError(
+            "activation must make a layer when called without arguments, as nn.ReLU does, "
+            f"got {shown(activation)}"
+        )
+    return made
+
+
 class Expect(nn.Module):
     """The entrance of an encoder: passes images on, and refuses in one sentence what are not its images.
 
@@ -61,7 +75,7 @@ def mlp(sizes: Sizes, activation: Activation = nn.ReLU) -> nn.Sequential:
         raise ValueError(f"sizes must be at least two, of what comes in and of what goes out, got {sizes}")
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), activation()]
+        layers += [nn.Linear(fan_in, fan_out), _new(activation)]
     return nn.Sequential(*layers[:-1])
 
 
@@ -107,7 +121,7 @@ def conv_encoder(
     channels, side = _plan(shape, width)
     layers: list[nn.Module] = [Expect(shape)]
     for c_in, c_out in zip([shape[0], *channels], channels, strict=False):
-        layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), activation()]
+        layers += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), _new(activation)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side * side, outputs))
 
 
@@ -123,7 +137,7 @@ def conv_decoder(
         nn.Unflatten(1, (channels[0], side, side)),
     ]
     for c_in, c_out in zip(channels, [*channels[1:], shape[0]], strict=True):
-        layers += [activation(), nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1)]
+        layers += [_new(activation), nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1)]
     return nn.Sequential(*layers)
 
 

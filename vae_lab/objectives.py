@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from vae_lab.arguments import AutoencoderLike, Count, Floats, NonNegative, VAELike, checked, real, shown
+from vae_lab.arguments import (
+    AutoencoderLike,
+    Count,
+    Floats,
+    NonNegative,
+    VAELike,
+    checked,
+    digits,
+    real,
+    shown,
+    tensor,
+)
 
 
 class SquaredError(NamedTuple):
@@ -95,8 +106,11 @@ def denoising_error(model: AutoencoderLike, x: Tensor, corrupt: Callable[[Tensor
 
     corrupt : images (B, …) → corrupted images of the same shape, drawn afresh at every call
     """
-    damaged = corrupt(x)
-    require_same_shape(damaged.shape[1:], x.shape[1:])
+    damaged = tensor("what corrupt gives", corrupt(x))
+    if damaged.shape != x.shape:
+        raise ValueError(
+            f"corrupt must keep the shape {tuple(x.shape)} of images, got {tuple(damaged.shape)}"
+        )
     return SquaredError(_misfit(x, model.decode(model.encode(damaged))))
 
 
@@ -129,7 +143,7 @@ def sparse_error(model: AutoencoderLike, x: Tensor, weight: NonNegative) -> Spar
 
 def _misfit(x: Tensor, x_hat: Tensor) -> Tensor:
     """‖x − x̂‖² of each image, (B,)."""
-    require_same_shape(x_hat.shape[1:], x.shape[1:])
+    require_same_shape(x_hat.shape, x.shape)
     return (x - x_hat).square().flatten(1).sum(1)
 
 
@@ -145,7 +159,10 @@ def jacobian_norm(function: Callable[[Tensor], Tensor], x: Floats, *, probes: Co
     further = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        y = function(x).flatten(1)  # (B, numbers of y)
+        y = tensor("what function gives", function(x))
+        if not y.ndim or len(y) != len(x):
+            raise ValueError(f"function must give a row for each of {len(x)}, got shape {tuple(y.shape)}")
+        y = y[:, None].flatten(1)  # (B, numbers of y)
         if not y.requires_grad:
             raise ValueError("function passes no derivative on to x; remove no_grad or detach")
         if probes is None:
@@ -187,7 +204,7 @@ def beta_elbo(model: VAELike, x: Tensor, beta: float | Tensor, *, n_samples: Cou
 
     beta : a number ≥ 0, or one an image as a tensor of shape (B,)
     """
-    beta = beta if isinstance(beta, Tensor) else _weight("beta", beta)
+    beta = _weights(beta) if isinstance(beta, Tensor) else _weight("beta", beta)
     (log_lik, kl), _, _ = _bound(model, x, n_samples)
     if not isinstance(beta, Tensor) and beta == 0:
         # unpriced, the noise of a code may shrink until its KL is infinite, and 0 · ∞ is no number
@@ -233,13 +250,16 @@ def check_terms(terms: Any, model: Any, x: Tensor) -> Any:
 
     Of M models in one (`ensembles.Ensemble`), (M, B): as many as the model's `batch_shape` says.
     """
-    if not (isinstance(terms, tuple) and hasattr(terms, "_asdict") and hasattr(terms, "value")):
+    if not (isinstance(terms, tuple) and hasattr(terms, "_asdict") and hasattr(type(terms), "value")):
         raise TypeError(
             "objective must return a NamedTuple of terms with a property `value`, such as ELBO, "
             f"got {shown(terms)}"
         )
     expected = (*getattr(model, "batch_shape", ()), len(x))
-    for name, term in (*terms._asdict().items(), ("value", terms.value)):
+    for name in (*terms._fields, "value"):  # the value last: it is made of the others
+        term = getattr(terms, name)
+        if isinstance(term, Tensor) and not term.is_floating_point():
+            raise TypeError(f"objective must return float numbers, but its {name} is of {term.dtype}")
         if not isinstance(term, Tensor) or tuple(term.shape) != expected:
             raise ValueError(
                 f"objective must return one number for each image, but its {name} is {shown(term)} "
@@ -247,6 +267,20 @@ def check_terms(terms: Any, model: Any, x: Tensor) -> Any:
                 "and leave the mean over images to training"
             )
     return terms
+
+
+def _weights(beta: Tensor) -> Tensor:
+    """The same weights, if none is negative; looked at where that does not make a training step wait."""
+    if (
+        beta.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not (beta.isfinite() & (beta >= 0)).all()
+    ):
+        raise ValueError(
+            f"beta must be finite numbers of at least 0, got {digits(beta.min().item(), 0)} … "
+            f"{digits(beta.max().item(), 0)}"
+        )
+    return beta
 
 
 def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None:

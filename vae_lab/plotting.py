@@ -7,9 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
+from matplotlib.colors import to_rgba
+from matplotlib.mathtext import MathTextParser
 from matplotlib.ticker import MaxNLocator
 
-from vae_lab.arguments import Count, Points, Words, checked, shown, tensor
+from vae_lab.arguments import Count, Points, Words, checked, one_line, shown, tensor
 from vae_lab.colors import CLASSES, LIGHT
 from vae_lab.data import Images
 from vae_lab.data.pixels import as_labels, to_look_at
@@ -17,6 +20,8 @@ from vae_lab.data.pixels import as_labels, to_look_at
 Q, P, PRIOR, KL, REC = (LIGHT[name] for name in ("q", "p", "prior", "kl", "rec"))
 INK, MUTED, LINE = (LIGHT[name] for name in ("ink", "faint", "line"))
 
+FARTHEST = 1e300  # a number that can be drawn
+MOST_PIXELS = 50_000_000  # of a grid of images, 1.6 GB while it is drawn
 WIDTH = 5.4  # inches: narrow enough for text to stay readable on a phone
 
 STYLE = {
@@ -80,12 +85,18 @@ def plot_images(
     columns : images in a row; by default all are in one row
     """
     x = _pixels("images", images)
+    for name, words in (("title", title), *((f"captions[{i}]", words) for i, words in enumerate(captions))):
+        _legible(name, words)
     if len(captions) > len(x):
         raise ValueError(f"captions must be one an image at the most, got {len(captions)} for {len(x)}")
     n, h, w = len(x), *x.shape[2:]
     columns = columns or n
     rows, gap = -(-n // columns), max(1, w // 14)
     drop = h // 3 if len(captions) else gap
+    if rows * (h + drop) * columns * (w + gap) > MOST_PIXELS:
+        raise ValueError(
+            f"images in {columns} columns make a picture of more than {MOST_PIXELS:.0e} pixels; take fewer"
+        )
     sheet = np.zeros((rows * (h + drop), columns * (w + gap), 4))  # RGBA, transparent between the images
     for i in range(n):
         top, left = i // columns * (h + drop), i % columns * (w + gap)
@@ -107,6 +118,8 @@ def plot_images(
 def plot_reconstructions(x, rows: dict, *, first: str = "original", ax: Axes | None = None) -> Axes:
     """Draw named rows of images: `x` (N, C, H, W), called `first`, over what models make of it, by name."""
     x = _pixels("x", x)
+    for name in (first, *rows):
+        _legible("rows", str(name))
     made = {name: _pixels(f"rows[{name!r}]", images) for name, images in rows.items()}
     for name, images in made.items():
         if images.shape != x.shape:
@@ -127,6 +140,8 @@ def plot_codes(codes: Points, labels, *, ax: Axes | None = None) -> Axes:
     z, y = codes.numpy(), as_labels("labels", labels, len(codes), of="codes").cpu().numpy()
     if z.shape[1] < 2:
         raise ValueError(f"codes must have two coordinates at least, got shape {z.shape}")
+    if abs(z).max() > FARTHEST:
+        raise ValueError(f"codes must lie within ±{FARTHEST:.0e} to be drawn, got {abs(z).max():.3g}")
     ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
     for k in np.unique(y):
         ax.scatter(*z[y == k, :2].T, s=7, color=CLASSES[k % 10], linewidths=0, alpha=0.8, rasterized=True)
@@ -158,11 +173,24 @@ def plot_curves(
 ) -> Axes:
     """Draw named curves, each `(x, y)` or `y` of numbers, and write its name where it ends."""
     named = {name: _curve(f"curves[{name!r}]", curve) for name, curve in curves.items()}
+    colors = {} if colors is None else colors
+    if unknown := [name for name in colors if name not in named]:
+        raise ValueError(f"colors must be of curves, {', '.join(map(str, named))}, got one of {unknown[0]!r}")
+    for name, color in colors.items():
+        _require_color(f"colors[{name!r}]", color)
+    for what, words in (("xlabel", xlabel), ("ylabel", ylabel), *(("curves", str(name)) for name in named)):
+        _legible(what, words)
     ax = ax or plt.subplots()[1]
     for name, (x, y) in named.items():
-        (line,) = ax.plot(x, y, color=(colors or {}).get(name))
+        (line,) = ax.plot(x, y, color=colors.get(name))
+        end = np.flatnonzero(np.isfinite(x) & np.isfinite(y))[-1]
         ax.annotate(
-            str(name), (x[-1], y[-1]), (5, 0), textcoords="offset points", color=line.get_color(), va="center"
+            str(name),
+            (x[end], y[end]),
+            (5, 0),
+            textcoords="offset points",
+            color=line.get_color(),
+            va="center",
         )
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
@@ -186,15 +214,43 @@ def _pixels(name: str, images) -> np.ndarray:
 
 def _curve(name: str, curve) -> tuple[np.ndarray, np.ndarray]:
     """The numbers across and up."""
-    if not isinstance(curve, tuple):
-        y = _row(name, curve)
-        return np.arange(len(y)), y
-    if len(curve) != 2:
+    if isinstance(curve, tuple) and len(curve) != 2:
         raise ValueError(f"{name} must be numbers, or a pair (x, y) of them, got {len(curve)} rows")
-    x, y = _row(f"{name}[0]", curve[0]), _row(f"{name}[1]", curve[1])
+    if isinstance(curve, tuple):
+        x, y = _row(f"{name}[0]", curve[0]), _row(f"{name}[1]", curve[1])
+    else:
+        y = _row(name, curve)
+        x = np.arange(len(y))
     if len(x) != len(y):
         raise ValueError(f"{name} must be a pair of rows of one length, got {len(x)} and {len(y)} numbers")
+    shows = np.isfinite(x) & np.isfinite(y)
+    if not shows.any() or max(abs(x[shows]).max(), abs(y[shows]).max()) > FARTHEST:
+        raise ValueError(
+            f"{name} must have a finite number at least, and none beyond ±{FARTHEST:.0e}, which is too far "
+            "to be drawn"
+        )
     return x, y
+
+
+def _require_color(name: str, color) -> None:
+    """Refuse what is no color, before drawing it fails; None is the next one."""
+    try:
+        right = color is None or all(0 <= part <= 1 for part in to_rgba(color))
+    except (ValueError, TypeError):
+        right = False
+    if not right:
+        raise ValueError(f"{name} must be a color of matplotlib's, got {shown(color)}")
+
+
+def _legible(name: str, words: str) -> None:
+    """Refuse a formula between dollars that cannot be set, before drawing it fails."""
+    try:
+        if is_math_text(words):
+            MathTextParser("path").parse(words)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has a formula that cannot be set, {shown(words)}: {one_line(error)}; a dollar is \\$"
+        ) from None
 
 
 def _row(name: str, values) -> np.ndarray:

@@ -14,6 +14,8 @@ from vae_lab.arguments import Count, NonNegative, Points, checked, cpu_generator
 from vae_lab.em import FLOOR, LOG_2PI, column_variances, warn_singular
 from vae_lab.objectives import ELBO
 
+TOO_FAR = "x lies too far from the mean for float64, or variance is too small; measure in other units"
+
 
 @dataclass(frozen=True, eq=False)
 class PPCA:
@@ -60,7 +62,12 @@ class PPCA:
         z, covariance = self._codes(x, q).mean, q.covariance_matrix.mean(0)  # (N, L), (L, L)
         from_mean, from_z = x - x.mean(0), z - z.mean(0)
         second = covariance + from_z.T @ from_z / len(x)  # (L, L)
-        loadings = torch.linalg.solve(second, from_z.T @ from_mean / len(x)).T
+        slopes, singular = torch.linalg.solve_ex(second, from_z.T @ from_mean / len(x))
+        if singular:
+            raise ValueError(
+                "q must be Gaussians whose codes vary in every direction, but in one they do not"
+            )
+        loadings = slopes.T
         misfit = (from_mean - from_z @ loadings.T).square().sum(1).mean()
         variance = (misfit + ((loadings.T @ loadings) * covariance).sum()) / x.shape[1]
         least = (floor * column_variances(x).min()).minimum(self.variance)
@@ -76,6 +83,7 @@ class PPCA:
         misfit = (x - self.mean - q.mean @ self.loadings.T).square().sum(1)
         misfit = misfit + (self.loadings.T @ self.loadings * q.covariance_matrix).sum((-1, -2))
         log_lik = -0.5 * (x.shape[1] * (LOG_2PI + self.variance.log()) + misfit / self.variance)
+        finite("the bound", log_lik, TOO_FAR)
         zero = torch.zeros_like(q.mean[0])
         return ELBO(log_lik, kl_divergence(q, MultivariateNormal(zero, torch.eye(len(zero)).to(zero))))
 
@@ -90,7 +98,7 @@ class PPCA:
         distance = misfit.square().sum(1) / self.variance + z.square().sum(1)
         d, latents = self.loadings.shape
         log_det = (d - latents) * self.variance.log() + 2 * triangle.diagonal().abs().log().sum()
-        return -0.5 * (distance + log_det + d * LOG_2PI)
+        return finite("log p(x)", -0.5 * (distance + log_det + d * LOG_2PI), TOO_FAR)
 
     @checked
     def rescaled(self, x: Points) -> "PPCA":
@@ -123,7 +131,9 @@ class PPCA:
         expected = (len(x), self.loadings.shape[1])
         if tuple(q.mean.shape) != expected:
             raise ValueError(f"q must be Gaussians with means of shape {expected}, got {tuple(q.mean.shape)}")
-        return q
+        mean, root = (numbers.to("cpu").double() for numbers in (q.mean, q.scale_tril))
+        finite("q", torch.cat([mean.flatten(), root.flatten()]).detach(), "look at what it was computed from")
+        return MultivariateNormal(mean, scale_tril=root, validate_args=False)
 
 
 @checked
@@ -144,6 +154,8 @@ def closed_form(x: Points, latents: Count) -> PPCA:
     """The likeliest model: W = U_L (Λ_L − σ²I)^½, σ² the mean of the eigenvalues left out.
 
     U_L, Λ_L : the L leading eigenvectors and eigenvalues of the covariance of x (N, D)
+
+    σ² is held above `FLOOR` times the variance of the quietest column, with a `SingularCovarianceWarning`.
     """
     _check_latents(x, latents)
     columns = column_variances(x)
@@ -152,7 +164,10 @@ def closed_form(x: Points, latents: Count) -> PPCA:
     _, roots, vectors = torch.linalg.svd(triangle, full_matrices=False)
     values = torch.zeros(x.shape[1], dtype=x.dtype)
     values[: len(roots)] = roots.square()
-    variance = values[latents:].mean().maximum(FLOOR * columns.min())
+    variance, least = values[latents:].mean(), FLOOR * columns.min()
+    if variance < least:
+        variance = least
+        warn_singular(f"the noise variance would be zero and is held at {least:.2g}")
     stretch = (values[:latents] - variance).clamp(min=0).sqrt()
     directions = torch.zeros(latents, x.shape[1], dtype=x.dtype)
     directions[: len(roots)] = vectors[:latents]

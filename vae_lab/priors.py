@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from torch.distributions import (
     Categorical,
     Distribution,
+    Independent,
     MixtureSameFamily,
     MultivariateNormal,
+    Normal,
 )
 
 from vae_lab import devices, em, training
-from vae_lab.arguments import Count, Floats, Positive, Seed, VAELike, checked, finite, several, whole
+from vae_lab.arguments import Count, Floats, Positive, Seed, VAELike, checked, finite, several, shown, whole
 from vae_lab.data import ImagesLike
+from vae_lab.estimators import require_batch
 from vae_lab.likelihoods import Gaussian
 from vae_lab.models import VAE, gaussian
 from vae_lab.nets import mlp
@@ -59,7 +62,9 @@ class WithPrior(nn.Module):
 def posteriors(model: VAELike, images: ImagesLike, *, chunk_size: Count = 500) -> Distribution:
     """q(z|x_n) of all N images as one distribution of batch shape (N,), encoded `chunk_size` at a time."""
     images = images.to(devices.of(model))
-    parts = [model.encode(images.read(slice(i, i + chunk_size))) for i in range(0, len(images), chunk_size)]
+    starts = range(0, len(images), chunk_size)
+    batches = (images.read(slice(start, start + chunk_size)) for start in starts)
+    parts = [require_batch("model.encode", model.encode(x), (len(x),)) for x in batches]
     mean, stddev = (torch.cat([getattr(q, name) for q in parts]) for name in ("mean", "stddev"))
     return gaussian(*(finite("q(z|x)", values, "did training diverge?") for values in (mean, stddev)))
 
@@ -77,13 +82,16 @@ def fit_mixture(
 
     EM computes in float64 on the CPU; the mixture is on the device of q.
     """
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.cat(  # (samples · N, L)
-        [_draw(q, torch.arange(len(_mean(q))), generator) for _ in range(n_samples)]
-    )
+    mean, _ = _moments(q)
+    if components > n_samples * len(mean):
+        raise ValueError(
+            f"components must be at most the draws, {n_samples} from each of {len(mean)}, got {components}"
+        )
+    generator, every = torch.Generator().manual_seed(seed), torch.arange(len(mean))
+    z = torch.cat([_draw(q, every, generator) for _ in range(n_samples)])  # (samples · N, L)
     begin = em.mixture_around(z, em.kmeans_plus_plus(z, components, generator))
     found = em.fit(begin, z, tolerance=1e-3, max_iter=max_iter).model
-    to = {"dtype": q.mean.dtype, "device": q.mean.device}
+    to = {"dtype": torch.promote_types(mean.dtype, torch.float32), "device": mean.device}
     # Before the move: on the CPU Cholesky is exact, and there is one on every system
     roots = torch.linalg.cholesky(found.covariances).to(**to)
     normals = MultivariateNormal(found.means.to(**to), scale_tril=roots, validate_args=False)
@@ -133,7 +141,7 @@ def fit_second_stage(
 
     Leaves torch's random numbers as they were.
     """
-    latents, device = _mean(q).shape[1], q.mean.device
+    latents, device = _moments(q)[0].shape[1], q.mean.device
     with devices.same_random_numbers_after(device):
         torch.manual_seed(seed)
         encoder = mlp((latents, hidden, hidden, 2 * latents), nn.SiLU)
@@ -143,6 +151,8 @@ def fit_second_stage(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
         for _ in training.steps(vae, _codes(q, steps, seed), elbo, optimizer, schedule):
             pass
+    weights = nn.utils.parameters_to_vector(vae.parameters()).detach()
+    finite("the second stage", weights, "scale q to about 1, or take a learning rate ten times smaller")
     return SecondStage(vae.eval().requires_grad_(False))
 
 
@@ -156,14 +166,16 @@ def _codes(q: Distribution, steps: int, seed: int) -> Iterator[Tensor]:
 def _draw(q: Distribution, index: Tensor, generator: torch.Generator) -> Tensor:
     """A code from each q(z|x_n) for n in index."""
     index = index.to(q.mean.device)
-    mean, stddev = q.mean[index], q.stddev[index]
+    mean, stddev = (values[index] for values in _moments(q))
     return mean + stddev * torch.randn(mean.shape, generator=generator).to(mean)
 
 
-def _mean(q: Distribution) -> Tensor:
-    """The means of q, (N, L)."""
-    if q.mean.ndim != 2:
+def _moments(q: Distribution) -> tuple[Tensor, Tensor]:
+    """The means and standard deviations of q, (N, L); refuses what is described by more than these."""
+    base = q.base_dist if isinstance(q, Independent) else None
+    if not isinstance(base, Normal) or base.mean.ndim != 2 or not base.mean.numel():
         raise ValueError(
-            f"q must be posteriors of N codes, with means of shape (N, L), got {tuple(q.mean.shape)}"
+            f"q must be posteriors of N codes, diagonal Gaussians with means of shape (N, L), got {shown(q)}"
         )
-    return q.mean
+    finite("q", torch.cat([base.mean, base.stddev]), "look at the encoder; did training diverge?")
+    return base.mean, base.stddev

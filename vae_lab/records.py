@@ -11,7 +11,7 @@ from typing import Annotated
 
 from torch import nn
 
-from vae_lab.arguments import Count, Natural, checked, choice, one_line
+from vae_lab.arguments import Count, Natural, checked, choice, finite, one_line
 from vae_lab.nets import Shape, Sizes, conv_decoder, mlp_decoder
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -30,7 +30,10 @@ def recorded(name: str, file: str = "metrics.json") -> Path:
     here = Path(__file__).parent
     inside, beside = here / "results", here.parent / "book/results"  # installed; in the repository
     folder = inside if inside.is_dir() else beside
-    there = sorted(path.parent.name for path in folder.glob("*/*") if path.name == file)
+    paths = [path for path in folder.glob("*/*") if file == path.name or name == path.parent.name]
+    there = sorted(path.parent.name for path in paths if path.name == file)
+    if name not in there and (others := sorted(p.name for p in paths if p.parent.name == name)):
+        raise RecordError(f"the recorded run {name!r} has no file {file!r}; it has {', '.join(others)}")
     if name not in there:
         raise RecordError(
             f"no recorded run {name!r} with a {file}; choose one of {', '.join(there) or 'none'}"
@@ -55,6 +58,8 @@ def build_decoder(
 ) -> nn.Sequential:
     """A decoder from its description in plain numbers; convolutional if it has a `width`."""
     unit = ACTIVATIONS[activation]
+    if width and hidden:
+        raise ValueError("hidden is for decoders without a width, got both; leave one out")
     if width:
         return conv_decoder(latents, shape, width=width, activation=unit)
     return mlp_decoder(latents, shape, hidden=hidden, activation=unit)
@@ -73,6 +78,9 @@ def load_decoder(path: Path | str) -> nn.Sequential:
             decoder = build_decoder(**json.loads(file.metadata()["architecture"]))
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
         decoder.load_state_dict(weights)
+        finite(
+            "the decoder's weights", nn.utils.parameters_to_vector(decoder.parameters()), "the run diverged"
+        )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RecordError(
             f"{path} cannot be read as a decoder ({one_line(error)}); record it again"

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from vae_lab.arguments import Count, Share, check_fields, checked, real
 
+Progress = Annotated[float, real(0, 1)]
+
 
 def one_cycle(step: int, total: int, highest: float) -> float:
     """The learning rate of a step: up from a 25th of the highest along a cosine, then down to nearly nothing.
@@ -39,7 +41,8 @@ class Linear:
     def __post_init__(self):
         check_fields(self)
 
-    def __call__(self, progress: float) -> float:
+    @checked
+    def __call__(self, progress: Progress) -> float:
         return self.start + (self.end - self.start) * min(1.0, progress / self.until)
 
 
@@ -59,7 +62,8 @@ class Cyclical:
     def __post_init__(self):
         check_fields(self)
 
-    def __call__(self, progress: float) -> float:
+    @checked
+    def __call__(self, progress: Progress) -> float:
         within = progress * self.cycles % 1.0 if progress < 1 else 1.0
         return Linear(self.start, self.end, self.rising)(within)
 
@@ -84,7 +88,7 @@ class Annealed:
         check_fields(self)
 
     @checked
-    def at(self, progress: Annotated[float, real(0, 1)]) -> Callable:
+    def at(self, progress: Progress) -> Callable:
         """The objective as it is when this share of the steps has been taken."""
         return partial(self.objective, **{self.name: self.schedule(progress)})
 

@@ -11,7 +11,13 @@ from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
 
 from vae_lab.arguments import (
     Count,
@@ -28,7 +34,10 @@ from vae_lab.arguments import (
     whole,
 )
 
+MOST_COUNT = 5000  # points on a side of a grid, 400 MB in all
+LEAVES_OUT = 0.01  # of the mass, that a grid may
 MOST_ASSIGNMENTS = 1_000_000  # that are enumerated
+GAUSSIANS = (Normal, MultivariateNormal, LowRankMultivariateNormal)
 
 
 class JointELBO(NamedTuple):
@@ -50,20 +59,38 @@ class VIResult(NamedTuple):
 
 
 @checked
-def gaussian(mean: Tensor, scale: Tensor) -> Distribution:
-    """N(mean, diag scale²) for a scale (…, L); N(mean, C Cᵀ) for lower triangular C (…, L, L)."""
-    width = mean.shape[-1:]
-    if not width or (scale.shape != mean.shape and scale.shape[-2:] != (*width, *width)):
+def gaussian(mean: Floats, scale: Floats) -> Distribution:
+    """N(mean, diag scale²) for a scale (…, L); N(mean, C Cᵀ) for lower triangular C (…, L, L).
+
+    A scale of the shape of mean is a diagonal. In float32 or float64. Raises `ValueError` for one that is not
+    above 0, and for a C that has numbers above its diagonal.
+    """
+    kind = torch.promote_types(torch.promote_types(mean.dtype, scale.dtype), torch.float32)
+    mean, scale, width = mean.to(kind), scale.to(kind), mean.shape[-1:]
+    diagonal = scale.shape == mean.shape
+    if not width or not (diagonal or (scale.shape[-2:] == (*width, *width) and _one_batch(mean, scale))):
         raise ValueError(
             f"scale must be of the shape of mean, {tuple(mean.shape)}, or (…, L, L), got {tuple(scale.shape)}"
         )
-    if scale.ndim == mean.ndim:
+    finite("the Gaussian", mean.detach(), "look at what its mean was computed from")
+    spread = scale if diagonal else scale.diagonal(dim1=-2, dim2=-1)
+    if not ((spread > 0) & spread.isfinite()).all():
+        raise ValueError("scale must be above 0 and finite, on its diagonal if it is triangular")
+    if diagonal:
         return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+    if scale.triu(1).any():
+        raise ValueError("scale must be lower triangular; of a covariance take torch.linalg.cholesky")
     return MultivariateNormal(mean, scale_tril=scale, validate_args=False)
 
 
+def _one_batch(mean: Tensor, scale: Tensor) -> bool:
+    """Whether means (…, L) and matrices (…, L, L) go together."""
+    sizes = zip(mean.shape[:-1][::-1], scale.shape[:-2][::-1], strict=False)
+    return all(a == b or 1 in (a, b) for a, b in sizes)
+
+
 @checked
-def square_grid(half_width: Positive, count: Annotated[int, whole(2)]) -> tuple[Tensor, float]:
+def square_grid(half_width: Positive, count: Annotated[int, whole(2, MOST_COUNT)]) -> tuple[Tensor, float]:
     """`count`² points over [−half_width, half_width]², (count², 2) in float64, and the area of one cell.
 
     The second coordinate varies fastest. A smooth density that has died out at the edges is summed with an
@@ -85,12 +112,22 @@ def log_integral(log_f: Floats, cell: Positive) -> Tensor:
 def kl_on_grid(log_q: Floats, log_p: Floats, cell: Positive) -> Tensor:
     """KL(q ‖ p) = ∫ q(z) (log q(z) − log p(z)) dz from log-densities (N, …) at the points of a grid.
 
-    Both must be normalized. Where q is 0 nothing is added; where q is above 0 and p is 0 the KL is infinite.
+    Both must be normalized, and the grid hold all but a hundredth of q; of p it may hold less. Where q is 0
+    nothing is added; where q is above 0 and p is 0 the KL is infinite.
     """
-    if log_q.shape != log_p.shape or not log_q.ndim:
+    if log_q.shape != log_p.shape or not log_q.ndim or not log_q.numel():
         raise ValueError(
             f"log_q and log_p must be log-densities at the same points, got {tuple(log_q.shape)} and "
             f"{tuple(log_p.shape)}"
+        )
+    masses = [
+        finite("the KL", part.exp().sum(0) * cell, "look at log_q and log_p") for part in (log_q, log_p)
+    ]
+    if ((masses[0] - 1).abs() > LEAVES_OUT).any() or (masses[1] > 1 + LEAVES_OUT).any():
+        found = ", ".join(f"{mass.flatten()[(mass - 1).abs().argmax()]:.3g}" for mass in masses)
+        raise ValueError(
+            f"log_q and log_p must be normalized, but over this grid, of this cell, the masses are {found}; "
+            "subtract log_integral, or take a larger or finer grid"
         )
     ratio = torch.where(log_q == -torch.inf, 0.0, log_q - log_p)
     kl = (log_q.exp() * ratio).sum(0) * cell
@@ -106,8 +143,14 @@ def monte_carlo_elbo(
 
     log_joint : codes (K, *batch, L) → log p(x, z) (K, *batch)
     """
-    z = q.rsample((n_samples,))
-    return JointELBO(_evaluated(log_joint, z).mean(0), q.entropy())
+    z = q.rsample((n_samples,)) if q.has_rsample else q.sample((n_samples,))
+    try:
+        entropy = q.entropy()
+    except NotImplementedError:
+        raise ValueError(
+            f"q must have its entropy in closed form, which {type(q).__name__} has not; take a Gaussian"
+        ) from None
+    return JointELBO(_evaluated(log_joint, z).mean(0), entropy)
 
 
 @checked
@@ -133,8 +176,13 @@ def black_box(
     The gradient goes by way of z alone: what is left out has mean zero, and without it the gradient has no
     noise once q is the posterior (Roeder et al. 2017). Raises `ValueError` where log p(x, z) is not finite.
     """
-    mu = start.mean.detach().clone().requires_grad_()
-    raw = _raw(start.stddev.detach(), full).requires_grad_()
+    base = start.base_dist if isinstance(start, Independent) else start
+    if not isinstance(base, GAUSSIANS) or not base.mean.ndim:
+        raise ValueError(
+            f"start must be a Gaussian over codes (…, L), such as gaussian gives, got {shown(start)}"
+        )
+    begin = gaussian(start.mean.detach(), start.stddev.detach())  # refuses what is none
+    mu, raw = begin.mean.clone().requires_grad_(), _raw(begin.stddev, full).requires_grad_()
     optimizer = torch.optim.Adam([mu, raw], learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     history = []
@@ -142,8 +190,8 @@ def black_box(
         z = gaussian(mu, _scale(raw, full)).rsample((n_samples,))  # (K, *batch, L)
         held = gaussian(mu.detach(), _scale(raw.detach(), full))
         values = _evaluated(log_joint, z)
-        if not values.requires_grad:
-            raise ValueError("log_joint does not pass gradients on to z; remove no_grad or detach")
+        if not history:
+            _require_slope(values, z)
         bound = (values - held.log_prob(z)).mean(0)  # (*batch)
         mu.grad, raw.grad = torch.autograd.grad(-bound.sum(), [mu, raw])
         optimizer.step()
@@ -154,15 +202,24 @@ def black_box(
 
 def _evaluated(log_joint: Callable, z: Tensor) -> Tensor:
     """log p(x, z), refused where it would turn into a wrong number without a word."""
-    values = log_joint(z)
-    if not isinstance(values, Tensor) or values.shape != z.shape[:-1]:
+    values = log_joint(z.clone())  # which it may change
+    if not isinstance(values, Tensor) or values.shape != z.shape[:-1] or not values.is_floating_point():
         raise ValueError(
-            f"log_joint must give one number a code, {tuple(z.shape[:-1])}; got {shown(values)}: "
+            f"log_joint must give one float a code, {tuple(z.shape[:-1])}; got {shown(values)}: "
             "sum over the last axis"
         )
     if not values.isfinite().all():
         raise ValueError("log_joint is not finite at a draw of q; begin nearer, or with a smaller scale")
     return values
+
+
+def _require_slope(values: Tensor, z: Tensor) -> None:
+    """Refuse values whose gradient, if they have one, is not in z but in the parameters of a model."""
+    slope = None
+    if values.requires_grad:
+        slope = torch.autograd.grad(values.sum(), z, retain_graph=True, allow_unused=True)[0]
+    if slope is None:
+        raise ValueError("log_joint does not pass gradients on to z; remove no_grad or detach")
 
 
 def _raw(scale: Tensor, full: bool) -> Tensor:
@@ -261,10 +318,16 @@ def mixture_log_evidence(model: BayesianMixture, x: Points) -> Tensor:
     member = torch.nn.functional.one_hot(every, k).to(x.dtype)  # (k^n, n, k)
     count, total = member.sum(1), torch.einsum("ank,nd->akd", member, x)
     noise, prior = model.scale**2, model.prior_scale**2
-    shrunk = prior / (noise + count * prior) * total.square().sum(-1)  # (k^n, k)
-    log_det = x.shape[1] / 2 * torch.log1p(count * prior / noise)
-    fit = (shrunk / (2 * noise) - log_det).sum(1) - x.square().sum() / (2 * noise)
-    return fit.logsumexp(0) - n * log(k) - x.numel() / 2 * log(2 * pi * noise)
+    held = count.clamp(min=1)
+    mean = total / held[..., None]  # (k^n, k, D)
+    # Around the means of the components, and these around zero: sums of squares, in which nothing cancels
+    from_mean = (point - mean[range(len(every)), c] for point, c in zip(x, every.T, strict=True))  # (k^n, D)
+    within = sum(difference.square().sum(1) for difference in from_mean)
+    around = total.square().sum(-1) / held / (noise + count * prior)  # (k^n, k)
+    log_det = x.shape[1] * torch.log1p(count * prior / noise)
+    fit = -(within / noise + (around + log_det).sum(1)) / 2
+    evidence = fit.logsumexp(0) - n * log(k) - x.numel() / 2 * log(2 * pi * noise)
+    return finite("log p(x)", evidence, "x lies too far from the prior; measure in other units")
 
 
 def _means_of_q(model: BayesianMixture, x: Tensor, mean, var) -> tuple[Tensor, Tensor]:
@@ -292,4 +355,5 @@ def _assignments_of_q(model: BayesianMixture, x: Tensor, resp) -> Tensor:
 
 def _expected_square(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
     """E_q‖x_i − μ_k‖², (N, components), a component at a time."""
-    return torch.stack([(x - m).square().sum(1) for m in mean], 1) + x.shape[1] * var
+    square = torch.stack([(x - m).square().sum(1) for m in mean], 1) + x.shape[1] * var
+    return finite("the distances of x from the means", square, "measure in larger units: squares overflow")

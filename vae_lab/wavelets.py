@@ -38,8 +38,10 @@ def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
     if not parts:
         raise ValueError("parts must be those that haar gave, at least the averages, got none")
     x = parts[0]
+    if x.ndim < 3:
+        raise ValueError(f"parts must begin with averages (…, C, H, W), got shape {tuple(x.shape)}")
     for part in parts[1:]:
-        if part.shape[-4:] != (3, *x.shape[-3:]):
+        if part.shape != (*x.shape[:-3], 3, *x.shape[-3:]):
             raise ValueError(
                 f"parts must be those that haar gave, got {tuple(part.shape)} after {tuple(x.shape)}"
             )
@@ -57,8 +59,9 @@ def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
 
 def require_divisible(shape: tuple[int, ...], levels: int) -> None:
     """Refuse images that cannot be halved so often."""
-    if len(shape) < 3 or any(side % 2**levels for side in shape[-2:]):
+    halvings = [(side & -side).bit_length() - 1 for side in shape[-2:]]  # that each side stands; none of 0
+    if len(shape) < 3 or any(levels > most for most in halvings):
         raise ValueError(
-            f"x must be images (…, C, H, W) whose sides are divisible by {2**levels}, to be halved {levels} "
+            f"x must be images (…, C, H, W) whose sides are divisible by 2^{levels}, to be halved {levels} "
             f"times, got shape {tuple(shape)}; take fewer levels, or resize them"
         )

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from vae_lab.arguments import checked, choice, whole
+from vae_lab.arguments import checked, choice, one_line, whole, written
 from vae_lab.data import cache, pictures
 from vae_lab.data.pictures import DataError
 
@@ -48,7 +48,13 @@ def read(
 
 def listed(root: Path, parts: tuple[str, ...], wanted: tuple[str, ...] = SPECIES) -> list[Path]:
     """The pictures of some parts and species, in the order of their names; hidden files are none."""
-    found = [path for part in parts for species in wanted for path in (root / part / species).glob("[!.]*")]
+    folders = [root / part / species for part in parts for species in wanted]
+    try:
+        found = [path for folder in folders for path in folder.glob("[!.]*")]
+    except OSError as error:  # a name that is too long, a disk that fails
+        raise DataError(
+            f"cannot look into {written(root)} ({one_line(error)}); choose another folder"
+        ) from error
     return sorted(path for path in found if path.suffix.lower() in pictures.ENDINGS)
 
 
@@ -73,12 +79,20 @@ def _resized(paths: list[Path], root: Path, side: int, skip_broken: bool) -> tup
     """Pixels and labels of the pictures, from the cache if it holds just these."""
     key = hashlib.sha256(f"2 {side} {skip_broken}".encode())  # 2: as a viewer shows them
     for path in paths:
-        about = path.stat()
-        key.update(f"{path.parent.name}/{path.name} {about.st_size} {about.st_mtime_ns}".encode())
+        key.update(os.fsencode(f"{path.parent.name}/{path.name} {_version(path)}"))
     folders = (root / ".cache", Path("~/.cache/vae_lab/afhq/.cache").expanduser())
     name = f"{side}-{key.hexdigest()[:16]}"
     content = cache.load_or_make(name, folders, lambda: _read_all(paths, side, skip_broken))
     return content["pixels"], content["labels"]
+
+
+def _version(path: Path) -> str:
+    """What changes with the content of a file; of a link to nothing, that there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return "not there"
+    return f"{about.st_size} {about.st_mtime_ns}"
 
 
 def _read_all(paths: list[Path], side: int, skip_broken: bool) -> dict[str, Tensor]:
@@ -87,7 +101,7 @@ def _read_all(paths: list[Path], side: int, skip_broken: bool) -> dict[str, Tens
         read = list(pool.map(lambda path: _read_one(path, side), paths))
     broken = [path for path, pixels in zip(paths, read, strict=True) if pixels is None]
     if broken:
-        names = ", ".join(str(path) for path in broken[:5]) + ", …" * (len(broken) > 5)
+        names = ", ".join(written(path) for path in broken[:5]) + ", …" * (len(broken) > 5)
         if len(broken) == len(paths):
             raise DataError(f"none of {len(paths)} pictures can be read: {names}. Fetch them again")
         if not skip_broken:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vae_lab.arguments import written
 from vae_lab.files import DamagedFileError, load_tensors, save_tensors
 
 
@@ -33,15 +34,16 @@ def _write_first(paths: list[Path], content: dict[str, Tensor]) -> None:
     """Write the first of the files that can be written."""
     reasons = []
     for path in paths:
+        folder = path.parent
         try:
             _refuse_read_only(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(path, content)
         except OSError as error:
-            reasons.append(f"{path.parent} ({error.strerror or error})")
+            reasons.append(f"{written(folder)} ({error.strerror or error})")
             continue
         if reasons:
-            _say(f"Cannot write to {', '.join(reasons)}; what was read is kept in {path.parent} instead.")
+            _say(f"Cannot write to {', '.join(reasons)}; what was read is kept in {written(folder)} instead.")
         return
     _say(f"Cannot keep what was read in {', '.join(reasons)}; it is read anew next time.")
 

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from vae_lab.arguments import checked, one_line
+from vae_lab.arguments import checked, one_line, written
 from vae_lab.data import afhq
 from vae_lab.data.pictures import DataError
 from vae_lab.files import environment
@@ -76,7 +76,7 @@ def _download(store: Path) -> Path:
 def describe(folder: Path) -> str:
     """What `folder`/afhq holds, in words."""
     counts = _count(folder / "afhq")
-    return f"{folder / 'afhq'} holds {_words(counts) if counts else 'no pictures'}"
+    return f"{written(folder / 'afhq')} holds {_words(counts) if counts else 'no pictures'}"
 
 
 def _count(place: Path) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

@@ -175,6 +175,10 @@ class Dataset:
 
     def __post_init__(self):
         check_fields(self)
+        if self.train.shape != self.test.shape:
+            raise ValueError(
+                f"train and test must be of one shape, got {self.train.shape} and {self.test.shape}"
+            )
 
     @checked
     def to(self, device: Device) -> "Dataset":
@@ -203,6 +207,7 @@ def as_images(name: str, value: Any) -> Images:
 ImagesLike = Annotated[Images, as_images]
 
 
+@checked
 def from_floats(pixels, labels=None, *, channels: str | None = None) -> Images:
     """Images of your own: numbers in [0, 1] of shape (N, H, W) or (N, C, H, W), rounded to 256 levels.
 
@@ -219,7 +224,15 @@ def from_floats(pixels, labels=None, *, channels: str | None = None) -> Images:
 def _rows(index: Any, count: int) -> slice | Tensor:
     """An index of rows for torch: a slice, or whole numbers or truths of shape (B,), within `count`."""
     if isinstance(index, slice):
-        return index
+        try:
+            rows = range(count)[index]
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"index must be a slice of whole numbers, got {index} ({error})") from None
+        return (
+            slice(rows.start, rows.stop, rows.step)
+            if rows.step > 0
+            else torch.tensor([*rows], dtype=torch.int64)
+        )
     if isinstance(index, range | list | tuple):
         index = list(index) or torch.zeros(0, dtype=torch.int64)
     i = tensor("index", [index] if isinstance(index, int) else index)

@@ -60,6 +60,8 @@ def _bytes(raw: Path, gz: str, md5: str, source) -> bytes:
 
 
 def _verified(path: Path, md5: str) -> bytes:
+    if not os.path.isfile(path):
+        raise DataError(f"cannot read {path} (it is no file); move it away")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,5 +1,6 @@
 """One picture from a file, as a viewer shows it."""
 
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 from torch import Tensor
 
-from vae_lab.arguments import checked, one_line, shown, whole
+from vae_lab.arguments import checked, one_line, shown, whole, written
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,10 +73,14 @@ def _opened(source) -> tuple["Image", str]:
         source = BytesIO(source)
     elif not hasattr(source, "read"):
         raise TypeError(f"source must be a path, bytes, a file or a picture of Pillow's, got {shown(source)}")
+    if isinstance(source, Path) and os.path.exists(source) and not os.path.isfile(source):
+        raise DataError(
+            f"{written(name)} cannot be read as a picture (it is no file)"
+        )  # of a pipe, say, nothing may ever come
     try:
-        return Image.open(source), str(name)
+        return Image.open(source), written(name)
     except Exception as error:
-        raise DataError(f"{name} cannot be read as a picture ({one_line(error)})") from error
+        raise DataError(f"{written(name)} cannot be read as a picture ({one_line(error)})") from error
 
 
 def _as_seen(picture: "Image") -> "Image":

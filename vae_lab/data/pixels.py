@@ -21,6 +21,7 @@ def as_pixels(name: str, value: Any, *, channels: str | None = None) -> Tensor:
         raise ValueError(f"{name} must be several images, got one picture; write [picture]")
     if isinstance(value, list | tuple) and any(map(_is_picture, value)):
         return _of_pictures(name, value)
+    _require_one_scale(name, value)
     x = tensor(name, value).detach()
     x = _channels_first(name, x, channels)
     if x.dtype == torch.bool:
@@ -75,14 +76,28 @@ def as_labels(name: str, value: Any, count: int, *, of: str = "images") -> Tenso
     if y.shape != (count,):
         hint = f"; if a row has a 1 for its class, write {name}.argmax(1)" if y.ndim == 2 else ""
         raise ValueError(f"{name} must be one for each of {count} {of}, got shape {tuple(y.shape)}{hint}")
-    bad = (y != y.trunc()) | ~y.isfinite() if y.is_floating_point() else torch.zeros_like(y, dtype=torch.bool)
+    floats = y.is_floating_point()  # those from 2⁶³ on would turn negative as int64
+    bad = (y != y.trunc()) | ~(y.abs() < 2.0**63) if floats else torch.zeros_like(y, dtype=torch.bool)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(
-            f"{name} must be whole numbers, but {int(bad.sum())} of {count} are not, the first "
+            f"{name} must be whole numbers below 2⁶³, but {int(bad.sum())} of {count} are not, the first "
             f"in row {first}: {y[first].item()}"
         )
     return y.to(torch.int64)
+
+
+def _require_one_scale(name: str, value: Any) -> None:
+    """Each image of a list is on the scale of its type; as one tensor they would be on a single one."""
+    images = value if isinstance(value, list | tuple) else ()
+    kinds = {str(image.dtype).removeprefix("torch.") for image in images if hasattr(image, "dtype")}
+    if len({_scale(kind) for kind in kinds}) > 1:
+        raise ValueError(f"{name} mixes images of {' and '.join(sorted(kinds))}; make them of one type")
+
+
+def _scale(kind: str) -> str:
+    """Truths, whole numbers or floats: each has a white of its own."""
+    return next((scale for scale in ("bool", "int", "float") if scale in kind), kind)
 
 
 def _is_picture(value: Any) -> bool:
@@ -113,6 +128,11 @@ def _channels_first(name: str, x: Tensor, channels: str | None) -> Tensor:
             f"{name} must be at least one image, of shape (N, H, W) or (N, C, H, W), got shape {shape}{rows}"
         )
     if x.ndim == 3:
+        if channels == "last":
+            raise ValueError(
+                f"{name} of shape {shape} have no axis of channels to be the last; leave channels out if "
+                f"these are {shape[0]} gray images, write {name}[None] if it is one in color"
+            )
         if channels is None and shape[2] in (1, 3, 4) and shape[1] >= WIDE:
             raise ValueError(
                 f"{name} of shape {shape} may be {shape[0]} gray images or one in color; "

@@ -7,16 +7,23 @@ from typing import Annotated
 import torch
 from torch.nn import functional as F
 
-from vae_lab.arguments import Device, checked, choice, whole
+from vae_lab.arguments import Device, checked, choice, path, whole
 from vae_lab.data import afhq, mnist, toy_faces
 from vae_lab.data.images import Dataset, Images
+from vae_lab.data.pictures import DataError
 
 NAMES = ("digits", *mnist.NAMES, "toy-faces", *afhq.NAMES)
 
 
 def root() -> Path:
-    """The folder that holds data sets: $VAE_LAB_DATA, or ~/.cache/vae_lab."""
-    return Path(os.environ.get("VAE_LAB_DATA") or "~/.cache/vae_lab").expanduser()
+    """The folder that holds data sets: $VAE_LAB_DATA, or ~/.cache/vae_lab.
+
+    Raises `DataError` if that names the home of a user that there is not.
+    """
+    try:
+        return path("VAE_LAB_DATA", os.environ.get("VAE_LAB_DATA") or "~/.cache/vae_lab")
+    except ValueError as error:
+        raise DataError(f"{error}; point it elsewhere") from None
 
 
 @checked

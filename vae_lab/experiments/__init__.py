@@ -11,7 +11,7 @@ A run that was stopped goes on where it was when it is started again.
 from dataclasses import asdict
 from pathlib import Path
 
-from vae_lab.arguments import checked
+from vae_lab.arguments import checked, written
 from vae_lab.devices import pick_device, process
 from vae_lab.experiments import recording, sources
 from vae_lab.experiments.budgets import CURES, Amortization, Budgets, Variant
@@ -173,7 +173,7 @@ def run(name: str, *, scale: str = "full", out: Path | str | None = None) -> Pat
     whole = dict(**record, **found)  # a name that both had would be an error
     if process()[0] == 0:
         recording.write(folder, files | {"metrics.json": recording.as_json(whole)})
-        print(f"Wrote {folder}")
+        print(f"Wrote {written(folder)}")
     return folder
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from vae_lab import experiments
+from vae_lab.arguments import path
 from vae_lab.data import DataError
 from vae_lab.experiments import EXPERIMENTS, QUICK, RECORDED, ExperimentError
 from vae_lab.records import RecordError
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--scale", choices=("full", "quick"), default="full", help="quick: seconds, to try it"
     )
-    parser.add_argument("--out", type=Path, help=f"default: {RECORDED}, for quick runs {QUICK}")
+    parser.add_argument("--out", type=_folder, help=f"default: {RECORDED}, for quick runs {QUICK}")
     given = parser.parse_args(arguments)
     if given.list + given.all + (given.name is not None) != 1:
         parser.error("give the name of one experiment, or --all, or --list")
@@ -50,6 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return 130
     return 0
+
+
+def _folder(text: str) -> Path:
+    """The path that is written here, or a sentence of ours in argparse's own way."""
+    try:
+        return path("--out", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

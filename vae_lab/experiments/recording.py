@@ -133,5 +133,6 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         replace_files(folder, files, own=OWN)
     except OSError as error:
         raise RecordError(
-            f"cannot write to {folder} ({error.strerror}); make room and start the same command again"
+            f"cannot write to {folder} ({error.strerror or error}); make room and start the same command "
+            "again"
         ) from error

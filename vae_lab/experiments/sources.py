@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from vae_lab import data
+from vae_lab.arguments import written
 from vae_lab.data import DataError, Images, afhq
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a gray of the same brightness (ITU-R BT.601)
@@ -50,7 +51,9 @@ def load(source: Source, scale: str) -> data.Dataset:
     if _on_disk(source):
         whole = _complete(data.load(source.name, side=source.side))
     else:
-        print(f"No {source.name} in {data.root()}: a quick run takes the embedded {source.stand_in}.")
+        print(
+            f"No {source.name} in {written(data.root())}: a quick run takes the embedded {source.stand_in}."
+        )
         whole = data.load(source.stand_in, side=source.side)
     return replace(whole, train=whole.train.first(1000), test=whole.test.first(200))
 

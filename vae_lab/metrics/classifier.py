@@ -57,6 +57,11 @@ def fit_classifier(
         raise ValueError(
             "images must have labels from 0 on, at least two of them to tell apart; see images.labels"
         )
+    if classes > len(images):
+        raise ValueError(
+            f"images must have labels below their number, {len(images)}, got {classes - 1}; count them from "
+            "0 on, by labels.unique(return_inverse=True)[1]"
+        )
     generator = torch.Generator(device).manual_seed(seed)
     with devices.same_random_numbers_after(device):
         torch.manual_seed(seed)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from vae_lab.arguments import Points, checked, whole
 
+MOST_CELLS = 20_000_000  # counted, 16 bytes each
+
 
 class InformationGap(NamedTuple):
     """Mutual information of every coordinate with every factor, and by how much the best one leads."""
@@ -56,6 +58,11 @@ def mutual_information_gap(
         )
     if bins > len(codes):
         raise ValueError(f"bins must be at most as many as rows, got {bins} for {len(codes)} rows")
+    if bins**2 * codes.shape[1] * factors.shape[1] > MOST_CELLS:
+        raise ValueError(
+            f"bins must be fewer: {bins}² for each of {codes.shape[1]} coordinates and {factors.shape[1]} "
+            f"factors are more than {MOST_CELLS:.0e} counts"
+        )
     z, v = ([_binned(column, bins) for column in columns.T] for columns in (codes.detach(), factors.detach()))
     counts = torch.stack([torch.bincount(i * bins + j, minlength=bins**2) for i in z for j in v])
     joint = counts.view(len(z), len(v), bins, bins) / counts[0].sum().double()  # (L, V, bin of z, bin of v)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vae_lab.arguments import Count, Points, checked, finite
 
+SIZES = (1e-100, 1e100)  # of the largest number: its square must be one of float64
 CHUNK_SIZE = 1000  # rows compared with all others together
 
 
@@ -56,8 +57,8 @@ def kernel_distance(a: Points, b: Points, *, chunk_size: Count = CHUNK_SIZE) -> 
     Raises `ValueError` for features that do not match, fewer than three rows, or numbers that are not finite.
     """
     require_comparable(a, b, least=3)
-    aa = _kernel_sums(a, a, chunk_size) - (a.square().mean(1) + 1) ** 3  # (N,), without k(a, a) itself
-    bb = _kernel_sums(b, b, chunk_size) - (b.square().mean(1) + 1) ** 3  # (M,)
+    aa = _kernel_sums(a, a, chunk_size) - _kernel(a.square().mean(1))  # (N,), without k(a, a) itself
+    bb = _kernel_sums(b, b, chunk_size) - _kernel(b.square().mean(1))  # (M,)
     ab, ba = _kernel_sums(a, b, chunk_size), _kernel_sums(b, a, chunk_size)  # (N,), (M,)
     n, m = len(a), len(b)
     whole = _mmd(aa.sum(), bb.sum(), ab.sum(), n, m)
@@ -69,18 +70,28 @@ def kernel_distance(a: Points, b: Points, *, chunk_size: Count = CHUNK_SIZE) -> 
 
 
 def require_comparable(a: Tensor, b: Tensor, *, least: int) -> None:
-    """Refuse features (N, F) and (M, F) that are not of the same F, or too few."""
+    """Refuse features (N, F) and (M, F) of another F, too few, or too large or small to be squared."""
     if a.shape[1] != b.shape[1] or min(len(a), len(b)) < least:
         raise ValueError(
             f"a and b must be features (N, F) and (M, F) of at least {least} rows each, "
             f"got {tuple(a.shape)} and {tuple(b.shape)}; take both from the same layer"
         )
+    largest = max(rows.abs().max().item() for rows in (a, b))
+    if largest and not SIZES[0] <= largest <= SIZES[1]:
+        raise ValueError(
+            f"a and b must be of a size from {SIZES[0]:g} to {SIZES[1]:g}, got up to {largest:.3g}, whose "
+            "squares are lost; measure in other units"
+        )
 
 
 def _kernel_sums(rows: Tensor, others: Tensor, chunk_size: int) -> Tensor:
     """Σ_j k(rows_i, others_j), one number a row."""
-    width = rows.shape[1]
-    return torch.cat([((part @ others.T / width + 1) ** 3).sum(1) for part in rows.split(chunk_size)])
+    return torch.cat([_kernel(part @ others.T / rows.shape[1]).sum(1) for part in rows.split(chunk_size)])
+
+
+def _kernel(product: Tensor) -> Tensor:
+    """(t + 1)³ − 1: the 1, which a distance does not see, would drown small features."""
+    return product * (3 + product * (3 + product))
 
 
 def _mmd(aa: Tensor, bb: Tensor, ab: Tensor, n: int, m: int) -> Tensor:

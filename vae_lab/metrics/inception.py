@@ -145,7 +145,10 @@ def write_images(images: ImagesLike, folder: Path | str) -> Path:
     """
     from torchvision.transforms.functional import to_pil_image
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise type(error)(f"folder must be a folder, but {error.filename} is a file or lies in one") from None
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; name a new folder, for all in it would be counted")
     for i, picture in enumerate(_pixels(images).cpu()):

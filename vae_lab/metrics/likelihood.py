@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vae_lab import devices
 from vae_lab.arguments import Count, Seed, VAELike, checked, finite
 from vae_lab.data import ImagesLike
+from vae_lab.estimators import require_batch
 from vae_lab.models import check_decoder, evaluating
 from vae_lab.objectives import require_same_shape
 
@@ -62,7 +63,7 @@ def _group(n_samples: int) -> int:
 
 def _log_mean_weight(model: nn.Module, x: Tensor, n_samples: int, chunk_size: int) -> Tensor:
     """log 1/K Σ_k w_k for images x (B, C, H, W), shape (B,), from blocks of `CHUNK_SIZE` codes."""
-    q_z, block = model.encode(x), max(1, CHUNK_SIZE // len(x))
+    q_z, block = require_batch("model.encode", model.encode(x), (len(x),)), max(1, CHUNK_SIZE // len(x))
     log_sum = None  # (B,)
     for start in range(0, n_samples, block):
         z = q_z.sample((min(block, n_samples - start),))  # (k, B, L)
@@ -74,6 +75,7 @@ def _log_mean_weight(model: nn.Module, x: Tensor, n_samples: int, chunk_size: in
 
 def _log_weights(model: nn.Module, x: Tensor, q_z, z: Tensor) -> Tensor:
     """log p(x|z) + log p(z) − log q(z|x) for codes z (K, B, L), shape (K, B)."""
-    p_x = model.decode(z)
+    p_x = require_batch("model.decode", model.decode(z), z.shape[:-1])
+    prior = require_batch("model.prior", model.prior(), (), q_z.event_shape)
     require_same_shape(p_x.event_shape, x.shape[1:])
-    return p_x.log_prob(x) + model.prior().log_prob(z) - q_z.log_prob(z)
+    return p_x.log_prob(x) + prior.log_prob(z) - q_z.log_prob(z)

@@ -1,5 +1,6 @@
 """What the nearest neighbors of drawings tell: are they copies, are they plausible, is anything missing?"""
 
+from math import frexp
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor
 
 from vae_lab.arguments import Count, Points, checked, finite
 from vae_lab.metrics.distances import CHUNK_SIZE, require_comparable
+
+DIGITS = 1e-4  # of a squared distance, that rounding may take
 
 
 class PrecisionRecall(NamedTuple):
@@ -34,9 +37,24 @@ def nearest_distance(x: Tensor, others: Tensor, *, chunk_size: Count = CHUNK_SIZ
         finite("a distance", each.to(x.device, kind).flatten(1), "x and others must be finite")
         for each in (x, others)
     )
-    nearest = torch.cat([torch.cdist(block, pool).argmin(1) for block in rows.split(chunk_size)])
-    # cdist finds the nearest fast, but rounds: of equal rows to above 0
-    return torch.linalg.vector_norm(rows - pool[nearest], dim=1)
+    largest = max((each.abs().max().item() for each in (rows, pool) if each.numel()), default=0)
+    size = 2.0 ** frexp(largest)[1]  # a power of two rounds nothing
+    rows, pool = rows / size, pool / size  # of any size the same answer
+    middle = pool.mean(0)
+    nearest = [_nearest(block - middle, pool - middle) for block in rows.split(chunk_size)]
+    distance = size * torch.linalg.vector_norm(rows - pool[torch.cat(nearest)], dim=1)
+    return finite("a distance", distance, "measure x and others in larger units")
+
+
+def _nearest(rows: Tensor, pool: Tensor) -> Tensor:
+    """Which of the pool is nearest to each row: by products, and where these round, by differences."""
+    distance, found = torch.cdist(rows, pool).min(1)
+    squares = rows.square().sum(1) + pool.square().sum(1).max()
+    unclear = DIGITS * distance.square() < 16 * torch.finfo(rows.dtype).eps * squares
+    if unclear.any():
+        exactly = torch.cdist(rows[unclear], pool, compute_mode="donot_use_mm_for_euclid_dist")
+        found[unclear] = exactly.argmin(1)
+    return found
 
 
 @checked
@@ -61,6 +79,8 @@ def precision_recall(
             f"k must be less than the rows of each set, got {k} for {len(real)} and {len(generated)} rows"
         )
     require_comparable(real, generated, least=2)
+    middle = real.mean(0)  # around which distances round least
+    real, generated = real - middle, generated - middle
     inside = [
         _among(x, others, _radii(others, k, chunk_size), chunk_size)
         for x, others in ((generated, real), (real, generated))

@@ -50,6 +50,7 @@ def subsample(
 
     Returns float64 of shape (replicates,), or (replicates, T) for tuples of T.
     """
+    _require_rows(a, b)
     if min(len(a), len(b)) < (size or 2):
         raise ValueError(
             f"size must be at most the rows of each set, got {size or 'half'} for {len(a)} and {len(b)} rows"
@@ -60,10 +61,7 @@ def subsample(
 
 
 def _values(function: Callable, a: Tensor, b: Tensor, replicates: int, seed: int, draw: Callable) -> Tensor:
-    if not (a.ndim and b.ndim and len(a) and len(b)):
-        raise ValueError(
-            f"a and b must be rows (N, …) and (M, …), at least one each, got {shown(a)} and {shown(b)}"
-        )
+    _require_rows(a, b)
     generator = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(replicates):
@@ -75,4 +73,13 @@ def _values(function: Callable, a: Tensor, b: Tensor, replicates: int, seed: int
         raise TypeError(
             f"function must give a number, or a tuple of numbers, got {shown(values[0])}"
         ) from None
+    if not found.numel():
+        raise ValueError(f"function must give a number, or a tuple of numbers, got {shown(values[0])}")
     return finite("the values", found, "look at function, a and b")
+
+
+def _require_rows(a: Tensor, b: Tensor) -> None:
+    if not (a.ndim and b.ndim and len(a) and len(b)):
+        raise ValueError(
+            f"a and b must be rows (N, …) and (M, …), at least one each, got {shown(a)} and {shown(b)}"
+        )

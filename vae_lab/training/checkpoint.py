@@ -126,18 +126,21 @@ class Checkpoint:
         return CheckpointError(f"{self.path} is of another run: {words}. {ANEW.capitalize()}")
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and the record of a checkpoint, on the CPU. Raises `CheckpointError` for any other file."""
+def read(path: Path, advice: str = ANEW) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the record of a checkpoint, on the CPU.
+
+    Raises `CheckpointError`, with some advice, for any other file.
+    """
     try:
-        return files.load_tensors(path)
+        tensors, record = files.load_tensors(path)
     except files.DamagedFileError as error:
-        raise CheckpointError(f"{error}; {ANEW}") from error
+        raise CheckpointError(f"{error}; {advice}") from error
+    if not (isinstance(record, dict) and {"run", "cycles", "starts", "terms"} <= record.keys()):
+        raise CheckpointError(f"{path} is no checkpoint; {advice}")
+    return tensors, record
 
 
 def weights(path: Path) -> dict[str, Tensor]:
-    """The model's weights in a checkpoint. Raises `CheckpointError` if it has none or cannot be read."""
-    tensors = read(path)[0]
-    found = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    if not found:
-        raise CheckpointError(f"{path} holds no model; name a checkpoint of training.fit")
-    return found
+    """The model's weights in a checkpoint. Raises `CheckpointError` for any other file."""
+    tensors = read(path, "name a checkpoint of training.fit")[0]
+    return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}

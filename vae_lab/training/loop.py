@@ -1,5 +1,6 @@
 """Training: a loop to hold in the head, and a convenience around it that loses nothing."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -10,7 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab import devices, identity
-from vae_lab.arguments import Count, Positive, Seed, checked, choice, finite, having, whole
+from vae_lab.arguments import (
+    Converter,
+    Count,
+    Positive,
+    Seed,
+    checked,
+    choice,
+    finite,
+    having,
+    shown,
+    taking,
+    whole,
+)
 from vae_lab.data import Images, ImagesLike
 from vae_lab.models import check_decoder, evaluating
 from vae_lab.objectives import check_terms, elbo
@@ -20,8 +33,36 @@ from vae_lab.training.checkpoint import Checkpoint, CheckpointError
 from vae_lab.training.checkpoint import weights as weights_in
 from vae_lab.training.run import History, Run, interruptible, progress_bar
 
-OptimizerLike = Annotated[Any, having("zero_grad", "step", like="torch.optim.Adam")]
-SchedulerLike = Annotated[Any, having("step", like="torch.optim.lr_scheduler.OneCycleLR")]
+
+def _stepping(*methods: str, like: str) -> Converter:
+    """An object with these methods, whose `step` needs no argument."""
+    convert = having(*methods, like=like)
+
+    def convert_stepping(name: str, value: Any) -> Any:
+        step = getattr(type(convert(name, value)), "step", None)  # torch wraps that of the instance
+        try:
+            if step is not None:
+                inspect.signature(step).bind(value)
+        except TypeError as error:
+            raise TypeError(
+                f"{name} must be stepped without arguments, as {like} is, got {shown(value)} ({error})"
+            ) from None
+        return value
+
+    return convert_stepping
+
+
+def _batches(name: str, value: Any) -> Iterable:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"{name} must be tensors of images (B, C, H, W), one after another, got {shown(value)}"
+        )
+    return value
+
+
+OptimizerLike = Annotated[Any, _stepping("zero_grad", "step", like="torch.optim.Adam")]
+SchedulerLike = Annotated[Any, _stepping("step", like="torch.optim.lr_scheduler.OneCycleLR")]
+ObjectiveLike = Annotated[Callable, taking("model", "images")]
 
 
 def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, objective: Callable):
@@ -41,8 +82,8 @@ def ascend(model: nn.Module, x: Tensor, optimizer: torch.optim.Optimizer, *, obj
 @checked
 def steps(
     model: nn.Module,
-    batches: Iterable,
-    objective: Callable,
+    batches: Annotated[Iterable, _batches],
+    objective: ObjectiveLike,
     optimizer: OptimizerLike,
     scheduler: SchedulerLike | None = None,
 ) -> Iterator[tuple]:
@@ -50,9 +91,16 @@ def steps(
 
     terms : the objective's named terms, each (B,) and detached
 
-    Raises `ValueError` for terms of another shape, and for a decoder that squashes what its likelihood will
-    squash again.
+    Raises `ValueError` for terms of another shape, for a decoder that squashes what its likelihood will
+    squash again, and for an optimizer of another model's parameters, or one that descends.
     """
+    groups = getattr(optimizer, "param_groups", [])
+    if groups and not {id(p) for group in groups for p in group["params"]} & set(map(id, model.parameters())):
+        raise ValueError(
+            "optimizer holds none of the model's parameters; build it anew, of model.parameters()"
+        )
+    if any(group.get("maximize") for group in groups):
+        raise ValueError("optimizer must minimize, for the minus sign is set here; leave out maximize=True")
     model.train()
     check_decoder(model)
     for step, x in enumerate(batches):
@@ -70,7 +118,7 @@ def _batch_size(name: str, value: Any) -> int | str:
 def fit(
     model: nn.Module,
     images: ImagesLike,
-    objective: Callable = elbo,
+    objective: ObjectiveLike = elbo,
     *,
     epochs: Count = 20,
     batch_size: Annotated[int | str, _batch_size] = 128,
@@ -189,6 +237,13 @@ def _check(model, images: Images, test: Images | None, objective, processes: int
     """Say in one sentence what does not fit together, before anything is changed."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no parameter that may change; unfreeze some with requires_grad_()")
+    if any(map(nn.parameter.is_lazy, model.parameters())):
+        raise ValueError(
+            "model has layers that do not know their sizes yet; run it once, model.encode(x) say"
+        )
+    places = {str(each.device) for each in (*model.parameters(), *model.buffers())}
+    if len(places) > 1:
+        raise ValueError(f"model must be on one device, got {' and '.join(sorted(places))}; move it by .to()")
     if test is not None and test.shape != images.shape:
         raise ValueError(
             f"test must be images of the same shape as images, got {test.shape} and {images.shape}; "
@@ -222,7 +277,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
 def evaluate(
     model: nn.Module,
     images: ImagesLike,
-    objective: Callable = elbo,
+    objective: ObjectiveLike = elbo,
     *,
     batch_size: Count = 1000,
     seed: Seed = 0,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab import devices
-from vae_lab.arguments import NotFiniteError
+from vae_lab.arguments import NotFiniteError, written
 from vae_lab.training.checkpoint import Checkpoint
 
 LOG_EVERY = 20  # steps between two readings of the numbers, each of which waits for the device
@@ -93,7 +93,7 @@ class Run:
         """Go on from what is in the file, and keep there what happens."""
         self.file = file
         if file.open(self):
-            print(f"Resuming {file.path} after step {self.steps} of {self.history.total}.")
+            print(f"Resuming {written(file.path)} after step {self.steps} of {self.history.total}.")
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the model's weights."""
@@ -133,6 +133,15 @@ class Run:
         if found:
             bad = min(found)
             self.stop_diverged(f"objective became {mean(values[bad]):.3g}", bad, rates[bad - first])
+        lost = [
+            (step, name)
+            for name, rows in self.history.terms.items()
+            for step in range(first, len(rows))
+            if any(map(math.isnan, each(rows[step])))
+        ]
+        if lost:  # though the value, in which this term does not count, is fine
+            bad, name = min(lost)
+            self.stop_diverged(f"objective's {name} became nan", bad, rates[bad - first])
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])).item()
         if not math.isfinite(norm):  # nor are the weights, though the objective has not been there yet

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import log
+from typing import Annotated
 
 import anywidget
 import numpy as np
@@ -10,6 +11,7 @@ import traitlets
 from torch import Tensor
 
 from vae_lab.arguments import Numbers, Positive, checked, real, several, shown, tensor
+from vae_lab.inference import GridPosterior, warn_of_unresolved
 from vae_lab.variational import log_integral, square_grid
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.panel import Panel
@@ -17,6 +19,7 @@ from vae_lab.widgets.scale import on_step, round_number, slider
 
 COUNT = 145  # points a side of the grid that sums are taken over
 MOST_LEAN, LEAN_STEP = (-0.95, 0.95), 0.01  # of the correlation
+LARGEST_LOG = 1e5  # nats, whose hundredths float32 can tell apart
 SHARES = (0.95, 0.8, 0.5, 0.2)  # of the posterior, that the regions drawn hold
 HINT = "Drag the point to move q, the square to stretch it; the arrow keys and the sliders do the same."
 NAMES = {
@@ -64,7 +67,7 @@ def bound(
     *,
     start: Numbers | None = None,
     presets: dict | None = None,
-    half_width: Positive = 3.0,
+    half_width: Annotated[float, real(1e-15, 1e15)] = 3.0,
     depth: Positive = 8.0,
     hint: str = HINT,
 ) -> Panel:
@@ -77,24 +80,32 @@ def bound(
     depth : nats below log p(x) that the bar shows
 
     Sums are taken in the page, over a grid of 145 × 145 points that reaches beyond the plane.
-    Raises `ValueError` for arguments that do not fit.
+    Warns with `GridWarning` of a posterior for which that grid is too coarse or too small. Raises
+    `ValueError` for arguments that do not fit.
     """
     step, grid_half_width = round_number(half_width / 300), 3 * half_width
     limits = [(-half_width, half_width)] * 2 + [(half_width / 20, half_width / 2)] * 2 + [MOST_LEAN]
     steps = [step] * 4 + [LEAN_STEP]
     points, cell = square_grid(grid_half_width, COUNT)
     with torch.no_grad():
-        values = tensor("log_joint's result", log_joint(points)).cpu()
+        found = tensor("log_joint's result", log_joint(points.clone()))
+    values = found.detach().cpu().float()  # as they travel
     if values.shape != (len(points),) or not values.isfinite().all():
         raise ValueError(
             f"log_joint must give a finite number for each of {len(points)} codes, got {shown(values)}; "
             "sum over the last axis, and let the density nowhere be zero"
         )
-    values = values.float()  # as they travel
+    if not abs(highest := values.max().item()) < LARGEST_LOG:
+        raise ValueError(
+            f"log_joint must be below {LARGEST_LOG:.0e} nats at its highest, where float32 tells hundredths "
+            f"apart, got {highest:.3g}; subtract a constant"
+        )
     middle = (0.0, 0.0, 0.8 * half_width / 3, 0.8 * half_width / 3, 0.0)
     start = _settings("start", middle if start is None else start, limits, steps)
     chosen = [[str(k), _settings(f"presets[{k!r}]", v, limits, steps)] for k, v in (presets or {}).items()]
-    posterior = values.double() - log_integral(values.double(), cell)
+    evidence = log_integral(values.double(), cell)
+    posterior = values.double() - evidence
+    warn_of_unresolved(GridPosterior(points, posterior, evidence, log(cell)), 2, COUNT)
     widget = Bound(
         log_joint=values.numpy().astype("<f4").tobytes(),
         count=COUNT,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vae_lab.arguments import Count, checked
+from vae_lab.arguments import Count, checked, one_line
 from vae_lab.multirate import Gate, Gated
 
 LARGEST = 65504.0  # of the finite float16 numbers
@@ -48,14 +48,15 @@ def export(decoder: nn.Module, latents: Count) -> Export:
         takes = latents_of(decoder)
         raise ValueError(f"latents must be {takes}, as many numbers as the decoder takes, got {latents}")
     first = next(decoder.parameters())
-    x, steps = torch.zeros(1, latents, dtype=first.dtype, device=first.device), []
+    x, steps = torch.zeros(2, latents, dtype=first.dtype, device=first.device), []
     with torch.no_grad():
         for layer in _flat(decoder):
             try:
                 y = x if isinstance(layer, Gate) else layer(x)  # a gate keeps the shape, and needs a place t
             except RuntimeError as error:
                 raise ValueError(
-                    f"{layer} cannot take what comes before it, of shape {tuple(x.shape[1:])}: {error}"
+                    f"{layer} cannot take what comes before it, of shape {tuple(x.shape[1:])}: "
+                    f"{one_line(error)}"
                 ) from error
             if step := _step(layer, x, y):
                 steps.append(step)
@@ -85,12 +86,24 @@ def latents_of(decoder: nn.Module) -> int:
 
 
 def _flat(module: nn.Module) -> list[nn.Module]:
-    """The layers inside nested `nn.Sequential`s and gated bodies, in order."""
+    """The layers inside nested `nn.Sequential`s and gated bodies, in order; refuses what changes them."""
+    changed = "forward" in vars(module) or type(module).forward is not _kind(module).forward
+    if changed or module._forward_hooks or module._forward_pre_hooks:
+        raise ValueError(
+            f"the page cannot run {type(module).__name__} with a forward or hooks of its own; it can run "
+            f"{SUPPORTED}"
+        )
     if isinstance(module, Gated):
         return list(module.layers)
     if isinstance(module, nn.Sequential):
         return [layer for child in module for layer in _flat(child)]
     return [module]
+
+
+def _kind(module: nn.Module) -> type:
+    """The layer of torch's or of this package's that it is, or is derived from."""
+    ours = ("torch.nn.modules.", Gated.__module__)
+    return next(base for base in type(module).__mro__ if base.__module__.startswith(ours))
 
 
 def _step(layer: nn.Module, x: Tensor, y: Tensor) -> _Step | None:
@@ -103,7 +116,7 @@ def _step(layer: nn.Module, x: Tensor, y: Tensor) -> _Step | None:
             sizes = {"width": hidden.out_features, "features": out.out_features // 2}
             return _Step({"op": "gate", **sizes}, (hidden.weight, hidden.bias, out.weight, out.bias))
         case nn.ReLU() | nn.SiLU() | nn.Tanh() | nn.Sigmoid():
-            return _Step({"op": type(layer).__name__.lower()})
+            return _Step({"op": _kind(layer).__name__.lower()})
         case nn.LeakyReLU():
             return _Step({"op": "leaky_relu", "slope": layer.negative_slope})
         case nn.Linear() if x.ndim == 2:

@@ -60,6 +60,10 @@ def em_stepper(x: Points, start: em.Mixture, *, names: Words = ("x₁", "x₂"),
             f"x and start must be up to {MOST_POINTS} points and {MOST_COMPONENTS} components, got {len(x)} "
             f"and {len(start.means)}; leave some out"
         )
+    if start.log_w.isinf().any():
+        raise ValueError(
+            "start must have weights above 0, for a component of none never comes back; leave it out"
+        )
     if len(names) != 2:
         raise ValueError(f"names must be 2 words, one a coordinate; got {len(names)}")
     x = _rounded(x.numpy())

@@ -18,6 +18,7 @@ from vae_lab.widgets.scale import multiple, on_step, round_number, slider, subsc
 
 MOST_CODES = 1500  # points drawn
 MOST_NUMBERS = 24_000  # of all codes together, 2 bytes each
+FARTHEST = 1e300  # the end of a range
 TRIED = 64  # codes, and draws from N(0, I), on which a decoder must give pictures
 SQUASH = "append nn.Sigmoid() to a decoder that ends in logits"
 HINT = "Drag the point; the arrow keys and the sliders move it too."
@@ -124,7 +125,9 @@ def _ranges(ranges, codes: np.ndarray, prior: bool) -> list[list[float]]:
         return [_range_of(values) for values in codes.T]
     pairs = tensor("ranges", ranges).cpu().double().numpy()
     pairs = np.tile(pairs, (latents, 1)) if pairs.shape == (2,) else pairs
-    if pairs.shape != (latents, 2) or not (np.isfinite(pairs).all() and (pairs[:, 0] < pairs[:, 1]).all()):
+    if pairs.shape != (latents, 2) or not (
+        (abs(pairs) < FARTHEST).all() and (pairs[:, 0] < pairs[:, 1]).all()
+    ):
         raise ValueError(
             f"ranges must be one (low, high) or {latents} of them, each with low < high; got {shown(ranges)}"
         )
@@ -181,12 +184,19 @@ def _thinned(codes: np.ndarray, labels, ranges: list[list[float]]) -> tuple[byte
     halves = places.clip(-65504, 65504).astype("<f2").tobytes()
     if labels is None:
         return halves, b"", []
-    labels = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
-    if labels.shape != (len(codes),) or labels.dtype.kind not in "biufUO":
+    given = labels.detach().cpu() if hasattr(labels, "detach") else labels
+    try:
+        missing = np.ma.is_masked(given)
+        labels = np.asarray(given)
+        words, kinds = np.unique(labels, return_inverse=True)
+        missing |= any(word is None or word != word for word in words.tolist())
+    except (TypeError, ValueError):  # of several lengths, or that cannot be put in order
+        missing = True
+    if missing or labels.shape != (len(codes),) or labels.dtype.kind not in "biufUO":
         raise ValueError(
-            f"labels must be a number or a word for each of {len(codes)} codes, got {shown(labels)}"
+            f"labels must be a number or a word for each of {len(codes)} codes, none missing, "
+            f"got {shown(labels)}"
         )
-    words, kinds = np.unique(labels, return_inverse=True)
     if len(words) > 256:
         raise ValueError(f"labels take {len(words)} values; at most 256 can be told apart here")
     return halves, kinds[chosen].astype(np.uint8).tobytes(), [str(word) for word in words.tolist()]
