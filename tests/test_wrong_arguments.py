@@ -64,11 +64,11 @@ CASES = ON_DEVICE | ON_CPU | ANYWHERE | MORE
 
 # What is not called by people: patterns of names, and what they are.
 INSIDE = {
-    "arguments.* files.* identity.* colors.*": "what doors, files and runs are made of, with tests of their own",
+    "arguments.* files.* identity.* colors.*": "what doors and runs are made of, tested by themselves",
     "data.cache.* data.pixels.* data.fetch.* data.afhq.* data.mnist.*": "the inside of data.load and Images",
     "training.checkpoint.* training.memory.* training.run.* training.loop.ascend": "the inside of fit",
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
-    "widgets.bundle.* widgets.scale.* widgets.panel.* widgets.decoder.to_halves *.flat": "the inside of widgets",
+    "widgets.bundle.* widgets.scale.* widgets.panel.* widgets.decoder.to_halves *.flat": "inside widgets",
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (
         "made by functions"
     ),
