@@ -1,0 +1,142 @@
+"""Comparisons at several budgets: their parts against closed forms, and what they record."""
+
+import json
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from tiny import new_vae
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+from vae_lab import data, likelihoods, models, nets
+from vae_lab.experiments import EXPERIMENTS, budgets
+from vae_lab.experiments.budgets import CURES, Amortization, Budgets, Variant
+from vae_lab.training import evaluate
+
+TINY = Budgets(
+    "a tiny one",
+    (Variant("plain", (8,), (8,), 2), Variant("free", (8,), (8, 8), 3, "scaled", "free bits")),
+    budgets=(1, 4),
+    learning_rates=(5e-3, 1e-3),
+    seeds=(0, 3),
+    steps=30,
+)
+GAPS = Amortization(
+    "a tiny one", 2, (8,), steps=(0, 20, 60), seeds=(0, 1), epochs=3, batch_size=40, images=6, search=150
+)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    digits = data.load("digits")
+    return digits.train.first(200), digits.test.first(60)
+
+
+def test_every_variant_has_a_row_for_every_budget_rate_and_seed(parts, tmp_path):
+    found, files = TINY.run(*parts, tmp_path)
+    rows = found["models"]
+    wanted = set(product(("plain", "free"), (1, 4), (5e-3, 1e-3), (0, 3)))
+    keys = ("variant", "budget", "learning_rate", "seed")
+    assert {tuple(row[key] for key in keys) for row in rows} == wanted and len(rows) == len(wanted)
+    assert not files and found["seconds"]["all"] > 0
+    by = {tuple(row[key] for key in keys): row["negative_elbo"] for row in rows}
+    for name, rate, seed in product(("plain", "free"), (5e-3, 1e-3), (0, 3)):
+        assert by[name, 4, rate, seed] < by[name, 1, rate, seed]  # so early, more steps are better
+    again, _ = TINY.run(*parts, tmp_path)  # from the checkpoints
+    assert again["models"] == rows
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_its_digits_are_black_and_white(parts, dynamic):
+    train, test = replace(TINY, dynamic=dynamic).drawn(*parts)
+    for images in (train, test):
+        x = images.read(slice(0, 50), torch.Generator().manual_seed(0))
+        assert ((x == 0) | (x == 1)).all()
+        assert x.shape[1:] == ((1, 28, 28) if dynamic else (1, 14, 14))
+
+
+@pytest.mark.parametrize("start", ["default", "scaled"])
+def test_the_starts_are_those_of_their_names(start):
+    torch.manual_seed(0)
+    model = budgets.build(Variant("a", (400,), (400,), 20, start), (1, 28, 28), seed=5)
+    layer = model.encoder[2]
+    assert isinstance(layer, nn.Linear) and layer.in_features == 784
+    share = {"default": 1 / 3, "scaled": 2}[start]  # of 1 / inputs: a uniform draw, and He's normal one
+    assert layer.weight.var().item() * 784 == pytest.approx(share, rel=0.02)
+    assert bool(layer.bias.any()) == (start == "default")
+    twin = budgets.build(Variant("b", (400,), (400,), 20, start, "annealed"), (1, 28, 28), seed=5)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_every_cure_charges_what_its_name_says(parts):
+    x, model = parts[0].first(8).read(), budgets.build(Variant("a", (8,), (8,), 2), (1, 28, 28), 0)
+    terms = {name: CURES[name](model, x) for name in ("none", "free bits", "capacity")}
+    assert (terms["free bits"].value <= terms["none"].log_lik).all()
+    assert CURES["annealed"].at(0.0).keywords == {"beta": 0.0} and CURES["annealed"].at(0.6).keywords == {
+        "beta": 1.0
+    }
+    assert [CURES["cyclical"].at(t).keywords["beta"] for t in (0.0, 0.125, 0.25)] == [0.0, 1.0, 0.0]
+
+
+def linear_vae(sigma: float = 0.5) -> models.VAE:
+    """A decoder W z whose columns are at right angles, so that its posteriors are diagonal; any encoder."""
+    torch.manual_seed(0)
+    decoder = nn.Sequential(nn.Linear(2, 16, bias=False), nn.Unflatten(1, (1, 4, 4)))
+    with torch.no_grad():
+        decoder[0].weight.copy_(torch.linalg.qr(torch.randn(16, 2))[0] * torch.tensor([1.5, 0.4]))
+    return models.VAE(nets.mlp_encoder((1, 4, 4), 4, hidden=(8,)), decoder, 2, likelihoods.Gaussian(sigma))
+
+
+def test_the_best_diagonal_gaussian_is_the_posterior_where_that_is_one():
+    """Then the bound is log p(x), which is known: x ~ N(0, W Wᵀ + σ²I)."""
+    sigma, model = 0.5, linear_vae()
+    w, x = model.decoder[0].weight.detach(), torch.rand(5, 1, 4, 4)
+    own = budgets.best_diagonal(model, x, steps=300)
+    marginal = MultivariateNormal(torch.zeros(16), w @ w.T + sigma**2 * torch.eye(16))
+    log_p = marginal.log_prob(x.flatten(1))
+    torch.testing.assert_close(budgets.bound(model, x, own), log_p, atol=0.02, rtol=0)
+    precision = w.T @ w / sigma**2 + torch.eye(2)
+    expected = torch.linalg.solve(precision, w.T @ x.flatten(1).T / sigma**2).T
+    torch.testing.assert_close(own.mean, expected, atol=0.05, rtol=0)
+
+
+def test_the_bound_of_the_encoder_is_the_elbo(parts):
+    model, x = new_vae(), torch.rand(40, 1, 4, 4).round()
+    expected = evaluate(model, data.Images((255 * x).to(torch.uint8))).value
+    assert budgets.bound(model, x, n_samples=4000).mean().item() == pytest.approx(expected, abs=0.1)
+
+
+def test_an_encoder_that_trains_on_comes_nearer_and_its_decoder_stays(parts, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(
+        budgets,
+        "fit_complete",
+        lambda model, *args, plain=budgets.fit_complete, **options: (
+            plain(model, *args, **options),
+            trained.append({name: p.detach().clone() for name, p in model.named_parameters()}),
+        ),
+    )
+    found, files = GAPS.run(*parts, tmp_path)
+    rows = found["models"]
+    wanted = set(product((0, 1), (0, 20, 60), ("training", "new")))
+    assert {(r["seed"], r["steps"], r["images"]) for r in rows} == wanted and len(rows) == len(wanted)
+    assert not files and all(row["standard_error"] > 0 for row in rows)
+    first, *others = trained[:3]
+    for later in others:
+        same = {name for name in first if torch.equal(first[name], later[name])}
+        assert same == {name for name in first if name.startswith("decoder")}
+    gap = {(r["seed"], r["steps"]): r["gap"] for r in rows if r["images"] == "training"}
+    assert all(gap[seed, 60] < gap[seed, 0] for seed in (0, 1))
+
+
+@pytest.mark.parametrize("name", [n for n, e in EXPERIMENTS.items() if isinstance(e, Budgets | Amortization)])
+def test_quick_runs_write_their_figures_and_nothing_else(name, tmp_path, capsys):
+    from vae_lab.experiments import run
+
+    folder = run(name, scale="quick", out=tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["metrics.json"]
+    found = json.loads((folder / "metrics.json").read_text("utf8"))
+    assert found["data"]["name"] == "digits" and found["models"]
+    assert "stand" not in capsys.readouterr().out  # the embedded digits are what it is about
