@@ -1,4 +1,5 @@
 import errno
+import inspect
 import os
 import random
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch._dynamo
 from safetensors.torch import save_file
 from tiny import SHAPE, at_step, gray, new_autoencoder, new_vae, same_but_for_time, weights
 from torch import nn
@@ -837,6 +839,21 @@ HIDDEN = {  # where a number may stand: of it, an objective
         BETA.format("abs(n)"), n=type("N", (int,), {"__abs__": lambda n: b})(1)
     ),
 }
+
+
+def test_what_torch_does_to_its_own_functions_later_is_no_difference(monkeypatch):
+    """It decorates some of them once its compiler is there, which the first optimizer imports."""
+
+    def seeded(model, x):
+        torch.manual_seed(0)
+        return elbo(model, x)
+
+    told = []
+    plain = inspect.unwrap(torch.manual_seed)
+    for there in (plain, torch._dynamo.disable(plain)):
+        monkeypatch.setattr(torch, "manual_seed", there)
+        told.append(identity.describe(objective=seeded))
+    assert told[0] == told[1]
 
 
 class Private:

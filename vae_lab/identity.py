@@ -37,6 +37,7 @@ PLAIN += (torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_form
 PLAIN += (re.Pattern, logging.Logger)
 CONTAINERS = (list, tuple, dict, set, frozenset)
 MAY_DIFFER = (bool, int, float, complex, str, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+CALLED = (types.FunctionType, types.MethodType, functools.partial, nn.Module)
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
 DESCRIPTORS += (type(namedtuple("_", "field").field),)
 BOOKKEEPING = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
@@ -175,9 +176,10 @@ class _Teller:
                 self.tell(f"{where}.{name}", value)
 
     def tell_decorated(self, where: str, function: types.FunctionType) -> None:
-        """Of a function that an installed one made, as `torch.no_grad()` does: what it was made of."""
-        held = {**_closure(function), "wrapped": getattr(function, "__wrapped__", None)}
-        for name, value in held.items():
+        """Of a function that an installed one made of somebody's, as `torch.no_grad()` does: of what."""
+        if _is_of_installed(function):  # torch itself decorates its functions, some of them later than others
+            return
+        for name, value in _made_of(function).items():
             if isinstance(
                 value, types.FunctionType | functools.partial | nn.Module | dict | int | float | str
             ):
@@ -312,6 +314,22 @@ def _closure(function: types.FunctionType) -> dict[str, Any]:
         except ValueError:  # empty, as of a function that is not defined yet
             held[name] = None
     return held
+
+
+def _made_of(function: types.FunctionType) -> dict[str, Any]:
+    """What a function that decorates another holds of it."""
+    return {**_closure(function), "wrapped": getattr(function, "__wrapped__", None)}
+
+
+def _is_of_installed(function: types.FunctionType, seen: tuple = ()) -> bool:
+    """Whether a function, and all those that it decorates, are installed."""
+    if function in seen:
+        return True
+    parts = [part for part in _made_of(function).values() if isinstance(part, CALLED)]
+    installed = isinstance(function, types.FunctionType) and _is_installed(function.__code__.co_filename)
+    return installed and all(
+        isinstance(part, types.FunctionType) and _is_of_installed(part, (*seen, function)) for part in parts
+    )
 
 
 def _globals_read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:

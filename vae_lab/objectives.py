@@ -156,6 +156,8 @@ def jacobian_norm(function: Callable[[Tensor], Tensor], x: Floats, *, probes: Co
     probes : None computes it exactly, by a backward pass for each number of y; a number averages ‖Jᵀv‖²
         over so many random vectors v of signs, whose mean is the same (Hutchinson 1990), by as many passes
     """
+    if not x.ndim:
+        raise ValueError(f"x must be a batch, (B, …), got {shown(x)}")
     further = torch.is_grad_enabled()
     with torch.enable_grad():
         x = x.detach().requires_grad_()
