@@ -47,6 +47,7 @@ from vae_lab import (
 from vae_lab.data import cache as cached
 from vae_lab.data import pixels, toy_faces
 from vae_lab.experiments import (
+    budgets,
     comparison,
     digits,
     every_beta,
@@ -134,6 +135,9 @@ SINGLE = digits.Single("tiny", 2, hidden=(8,), decoder_hidden=(8,), epochs=1, n_
 SWEEP = rate_distortion.RateDistortion(
     "tiny", 2, (8,), (0.5, 2.0), (0,), epochs=1, n_samples=2, measured=9, drawn=12, judge_steps=2
 )
+PLAIN = budgets.Variant("plain", (8,), (8,), 2)
+BUDGETS = budgets.Budgets("tiny", (PLAIN,), (1, 2), (1e-3,), (0, 1), steps=4, batch_size=8)
+GAPS = budgets.Amortization("tiny", 2, (8,), (0, 5), (0,), epochs=1, batch_size=8, images=3, search=5)
 MULTI_RATE = every_beta.MultiRate("tiny", 2, (8,), (0.5, 1.0, 2.0), (0,), epochs=1)
 
 
@@ -448,6 +452,10 @@ ON_DEVICE = {
         gray_faces.build(GRAY_FACES, (1, 32, 32)).to(c.device), sources.gray(c.faces).read()
     ),
     "digits.build": lambda c: digits.build(SINGLE, SHAPE).to(c.device).decode(c.z),
+    "budgets.halved": lambda c: budgets.halved(c.images),
+    "budgets.build": lambda c: budgets.build(PLAIN, SHAPE, 0).to(c.device).decode(c.z),
+    "budgets.best_diagonal": lambda c: budgets.best_diagonal(c.vae, c.x.round(), steps=5),
+    "budgets.bound": lambda c: budgets.bound(c.vae, c.x.round()),
     "judge.turned_and_blurred": lambda c: judge.turned_and_blurred(c.faces),
     "judge.blur": lambda c: judge.blur(c.faces.read(), 4),
     "judge.fit_judge": lambda c: judge.fit_judge(c.faces, steps=2),
@@ -490,6 +498,12 @@ ON_CPU = {
     "gray.GrayAutoencoder*": lambda c: GRAY_FACES.run(c.faces, c.faces.first(12), c.folder),
     "judge.seen_by": lambda c: judge.seen_by(c.judge, c.faces.read().cpu()),
     "judge.judged": lambda c: judge.judged(c.judge, c.faces.read().cpu(), c.faces),
+    "budgets.Budgets budgets.Budgets.run budgets.Budgets.drawn": lambda c: BUDGETS.run(
+        c.images, c.images.first(9).to("cpu"), c.folder
+    ),
+    "budgets.Amortization budgets.Amortization.run": lambda c: finite(
+        GAPS.run(c.images, c.images.first(9).to("cpu"), c.folder)[0]
+    ),
     "every_beta.MultiRate every_beta.MultiRate.run": lambda c: MULTI_RATE.run(
         c.images, c.images.first(9).to("cpu"), c.folder
     ),
