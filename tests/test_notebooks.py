@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from vae_lab import data
+from vae_lab.claims import written
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("[!.]*.ipynb"))
@@ -50,6 +51,11 @@ def test_shows_every_claim_as_kept(path):
     for cell in code_cells(path):
         ticks = sum("✓" in out.get("data", {}).get("text/plain", "") for out in cell.outputs)
         assert ticks >= len(re.findall(r"^\s*claim\(", cell.source, re.M))
+
+
+@each_notebook
+def test_every_claim_has_a_rival_or_a_reason_for_none(path):
+    assert [claim.sentence for claim in written(path) if not (claim.rivals or claim.no_rival)] == []
 
 
 @each_notebook
