@@ -59,6 +59,11 @@ def test_a_function_goes_with_rivals_and_a_truth_value_without(condition, rivals
         claim("it is so", condition, rivals=rivals)
 
 
+def test_a_thing_without_rivals_is_refused():
+    with pytest.raises(TypeError, match=r"^of goes with rivals"):
+        claim("it is so", True, of=3)
+
+
 def test_why_there_is_no_rival_is_one_of_a_few_words(capsys):
     claim("the sum is the sum", True, no_rival="identity")
     assert capsys.readouterr().out == "✓ the sum is the sum\n"

@@ -67,6 +67,7 @@ INSIDE = {
     "arguments.* files.* identity.* colors.*": "what doors and runs are made of, tested by themselves",
     "data.cache.* data.pixels.* data.fetch.* data.afhq.* data.mnist.*": "the inside of data.load and Images",
     "training.checkpoint.* training.memory.* training.run.* training.loop.ascend": "the inside of fit",
+    "claims.written": "pages of this book, see test_claims.py",
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
     "widgets.bundle.* widgets.scale.* widgets.panel.* widgets.decoder.to_halves *.flat": "inside widgets",
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (

@@ -67,6 +67,8 @@ def claim(
     Raises `ClaimFailedError` with the sentence if it is false, or true of a rival; `TypeError` if the
     condition is not one truth value.
     """
+    if rivals is None and of is not None:
+        raise TypeError(f"of goes with rivals, that the same function is asked about, got {shown(of)} alone")
     if callable(condition) == (rivals is None):
         raise TypeError(
             "condition must be a function where there are rivals, and a truth value where there are none"
