@@ -195,7 +195,7 @@ def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition
     source = f"from vae_lab import claim\n\nclaim('one is less than two', {condition})"
     claimed = {
         "text/plain": "✓ one is less than two",
-        "text/html": '<p class="claim"><span>✓</span> one is less than two</p>',
+        "text/html": '<p class="claim"><span>✓</span> <span>one is less than two</span></p>',
     }
     cell = nbformat.v4.new_code_cell(
         source, execution_count=1, outputs=[nbformat.v4.new_output("display_data", claimed)]
