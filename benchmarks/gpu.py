@@ -12,7 +12,6 @@ memory : what batch_size="auto" takes where memory is short
 recorded : one run of book/results again, trained and measured on the device
 """
 
-import argparse
 import json
 import sys
 import time
@@ -28,7 +27,7 @@ import torch
 from benchmarks.absent import NotInstalled, importable, missing
 
 with importable():
-    from benchmarks import time_to_elbo
+    from benchmarks import command, time_to_elbo
     from benchmarks.machine import describe
     from vae_lab import data, devices, models, nets, objectives, training
     from vae_lab.data import toy_faces
@@ -214,7 +213,10 @@ def measure(device: torch.device, *, quick: bool = False) -> dict:
     dataset = load(device, quick=quick)
     result["images"] = f"{dataset.name}, {len(dataset.train):,}"
     settings = time_to_elbo.OURS[dataset.name] | {"precision": "bfloat16"}
-    part("race", lambda: time_to_elbo.measure(dataset, repetitions=1 if quick else 2, quick=quick))
+    part(
+        "race",
+        lambda: time_to_elbo.measure(dataset, repetitions=1 if quick else 2, patience=2 if quick else 15),
+    )
     sizes, count = ((100,), 1) if quick else ((128, 256, 1024), 5)
     part("epochs", lambda: epochs(dataset.train, sizes=sizes, repetitions=count, compiled=real))
     if real:
@@ -273,14 +275,11 @@ def _row(row: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("_build/benchmarks"), help="where gpu.json goes")
-    parser.add_argument("--quick", action="store_true", help="on the CPU, a little of it, for tests")
-    options = parser.parse_args(arguments)
+    parser = command.parser("gpu", __doc__, quick="on the CPU, a little of it, for tests")
+    options = command.asked(parser, arguments)
     if not (options.quick or torch.cuda.is_available()):
         parser.exit(1, "There is no CUDA device here that torch can use, so there is nothing to measure.\n")
     device = torch.device("cpu") if options.quick else devices.pick_device()
-    options.out.mkdir(parents=True, exist_ok=True)
     result = measure(device, quick=options.quick)
     (options.out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", "utf8")
     print(f"\n{summary(result)}\nWritten to {options.out}: gpu.json")

@@ -6,13 +6,11 @@ Every row changes one thing about the setting that `vae_lab` would use. Times ar
 turn; where the answer may change, whole runs with several seeds are compared as well.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import mean, median
 from unittest.mock import patch
 
@@ -21,6 +19,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 from torch.utils.data import DataLoader
 
+from benchmarks import command
 from benchmarks.machine import describe
 from benchmarks.time_to_elbo import OURS, Pictures, spread
 from vae_lab import data, devices, likelihoods, models, nets
@@ -194,19 +193,13 @@ def line(row: dict) -> str:
     return text
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.levers", description=__doc__.split("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3, help="whole runs where the answer may change")
-    parser.add_argument("--out", type=Path, default=Path("_build/benchmarks"))
-    parser.add_argument("--quick", action="store_true", help="the digits, a few steps, for tests")
-    args = parser.parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    parser = command.parser("levers", __doc__, quick="the digits, a few steps, for tests")
+    parser.add_argument("--repetitions", type=command.count, default=5)
+    parser.add_argument("--seeds", type=command.count, default=3, help="of whole runs")
+    args = command.asked(parser, arguments)
     device = devices.pick_device()
-    try:
-        dataset = data.load("digits" if args.quick else "mnist", device=device)
-    except RuntimeError as error:
-        print(f"{error}\nMeasuring on the embedded digits instead.")
-        dataset = data.load("digits", device=device)
+    dataset = command.mnist_or_digits(device, quick=args.quick)
     base = Setting(**OURS[dataset.name])
     counts = {"repetitions": args.repetitions, "seeds": args.seeds, "number": 60}
     if args.quick:
@@ -219,8 +212,7 @@ def main() -> None:
         rows.append(measure(lever, dataset, **counts))
         print(line(rows[-1]), flush=True)
     result = {"machine": describe(device), "dataset": dataset.name, "base": base.__dict__, "rows": rows}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "levers.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / "levers.json").write_text(json.dumps(result, indent=1) + "\n", "utf8")
     print(f"\nWritten to {args.out}: levers.json")
 
 

@@ -15,15 +15,14 @@ read once and written once in 32 bits, and what autograd keeps of every image fo
 once and read once. More is moved in fact; what stays in a cache moves faster than the copy.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 
+from benchmarks import command
 from benchmarks.machine import copy_rate, describe, matmul_rate, seconds
 from benchmarks.work import bytes_moved, count
 from vae_lab.data import Images
@@ -231,16 +230,13 @@ def _kind(point: Point) -> tuple:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="How the cost of a training step grows.")
-    parser.add_argument("--out", type=Path, default=Path("_build/benchmarks"), help="where the results go")
-    parser.add_argument("--quick", action="store_true", help="few points, once, in seconds")
-    options = parser.parse_args(arguments)
+    parser = command.parser("scaling", __doc__, quick="few points, once, in seconds")
+    options = command.asked(parser, arguments)
     use_style()
     device = pick_device()
     rounds, at_least = (1, 0.05) if options.quick else (5, 0.4)
     record = measure(points(options.quick), device, rounds=rounds, at_least=at_least)
     print(table(record))
-    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "scaling.json").write_text(json.dumps(record, indent=1) + "\n", "utf8")
     plot_scaling(record).savefig(options.out / "scaling.svg", metadata={"Date": None, "Creator": None})
     print(f"Written to {options.out}")

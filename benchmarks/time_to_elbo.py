@@ -8,7 +8,6 @@ same test set, off the clock, and run in turn. Where torchvision is not installe
 the making of PIL images, and is faster than it would be.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks import command
 from benchmarks.machine import describe
 from vae_lab import data, devices, models, nets, training
 from vae_lab.objectives import elbo
@@ -34,7 +34,7 @@ OURS = {
     "digits": {"epochs": 30, "batch_size": 64, "learning_rate": 8e-3},
     "drawn faces": {"epochs": 8, "batch_size": 256, "learning_rate": 5e-3},
 }
-PATIENCE = 100  # epochs after which the reference is given up
+PATIENCE = 100
 
 Curve = list[tuple[float, float]]  # (seconds of training, −ELBO of the test set in nats an image)
 
@@ -155,10 +155,12 @@ def seconds_to(curve: Curve, level: float) -> float | None:
     return next((seconds for seconds, nats in curve if nats <= level), None)
 
 
-def measure(dataset: data.Dataset, *, repetitions: int, quick: bool = False) -> dict:
-    """Both, in turn, with a new seed each time; after a short run of each to warm up."""
+def measure(dataset: data.Dataset, *, repetitions: int, patience: int = PATIENCE) -> dict:
+    """Both, in turn, with a new seed each time; after a short run of each to warm up.
+
+    patience : epochs after which the reference is given up
+    """
     levels, settings = LEVELS[dataset.name], {**OURS[dataset.name], "precision": "bfloat16"}
-    patience = 2 if quick else PATIENCE
     our_curve(dataset, 0, **{**settings, "epochs": 1})
     reference_curve(dataset, 0, until=1e9, patience=1)
     curves: dict[str, list[Curve]] = {"reference": [], "ours": []}
@@ -235,24 +237,17 @@ def draw(result: dict, path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.time_to_elbo", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("_build/benchmarks"))
-    parser.add_argument("--quick", action="store_true", help="the digits once, for tests")
-    args = parser.parse_args()
-    device = devices.pick_device()
-    try:
-        dataset = data.load("digits" if args.quick else "mnist", device=device)
-    except RuntimeError as error:
-        print(f"{error}\nMeasuring on the embedded digits instead.")
-        dataset = data.load("digits", device=device)
-    result = measure(dataset, repetitions=1 if args.quick else args.repetitions, quick=args.quick)
+def main(arguments: list[str] | None = None) -> None:
+    parser = command.parser("time_to_elbo", __doc__, quick="the digits once, for tests")
+    parser.add_argument("--repetitions", type=command.count, default=5)
+    args = command.asked(parser, arguments)
+    dataset = command.mnist_or_digits(devices.pick_device(), quick=args.quick)
+    if args.quick:
+        result = measure(dataset, repetitions=1, patience=2)
+    else:
+        result = measure(dataset, repetitions=args.repetitions)
     print(f"\n{dataset}, {result['machine']}\n{table(result)}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "time_to_elbo.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / "time_to_elbo.json").write_text(json.dumps(result, indent=1) + "\n", "utf8")
     draw(result, args.out / "time_to_elbo.svg")
     print(f"\nWritten to {args.out}: time_to_elbo.json, time_to_elbo.svg")
 

@@ -62,6 +62,10 @@ def fallbacks() -> str:
     return ".vae-widget {\n" + "".join(f"  --{name}: {value(name)};\n" for name in COLORS) + "}\n"
 
 
-if __name__ == "__main__":
-    argparse.ArgumentParser("python -m vae_lab.colors", description="print the theme").parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    argparse.ArgumentParser("python -m vae_lab.colors", description="print the theme").parse_args(arguments)
     print(theme(), end="")
+
+
+if __name__ == "__main__":
+    main()
