@@ -49,7 +49,9 @@ from vae_lab.data import pixels, toy_faces
 from vae_lab.experiments import (
     budgets,
     comparison,
+    coordinates,
     digits,
+    drawing,
     every_beta,
     faces,
     generation,
@@ -57,9 +59,11 @@ from vae_lab.experiments import (
     rate_distortion,
     recipe,
     recording,
+    small,
     sources,
 )
 from vae_lab.experiments import gray as gray_faces
+from vae_lab.experiments import pixels as gray_pixels
 from vae_lab.metrics import distances
 from vae_lab.training import checkpoint, loop, memory, run
 from vae_lab.widgets import decoder as page
@@ -135,9 +139,14 @@ SINGLE = digits.Single("tiny", 2, hidden=(8,), decoder_hidden=(8,), epochs=1, n_
 SWEEP = rate_distortion.RateDistortion(
     "tiny", 2, (8,), (0.5, 2.0), (0,), epochs=1, n_samples=2, measured=9, drawn=12, judge_steps=2
 )
-PLAIN = budgets.Variant("plain", (8,), (8,), 2)
+PLAIN = small.Variant("plain", (8,), (8,), 2)
 BUDGETS = budgets.Budgets("tiny", (PLAIN,), (1, 2), (1e-3,), (0, 1), steps=4, batch_size=8)
 GAPS = budgets.Amortization("tiny", 2, (8,), (0, 5), (0,), epochs=1, batch_size=8, images=3, search=5)
+GRAY_PIXELS = gray_pixels.GrayPixels("tiny", 2, (8,), (1, 2), (0, 1), steps=4, batch_size=8)
+DRAWING = drawing.Drawing("tiny", 2, (8,), (1, 2), (0, 1), steps=4, batch_size=8, judge_steps=2)
+COORDINATES = coordinates.Coordinates(
+    "tiny", 2, (8,), (1.0, 4.0), (1, 2), (0, 1), trained=20, measured=300, batch_size=10
+)
 MULTI_RATE = every_beta.MultiRate("tiny", 2, (8,), (0.5, 1.0, 2.0), (0,), epochs=1)
 
 
@@ -318,6 +327,9 @@ ON_DEVICE = {
         model := ensembles.Ensemble([c.vae, c.vae]), objectives.elbo(model, c.x)
     ),
     "ensembles.Ensemble.members": lambda c: ensembles.Ensemble([c.vae, c.vae]).members(),
+    "ensembles.Ensemble.members: of what was on the CPU": lambda c: [
+        m.encode(c.x).mean for m in ensembles.Ensemble([new_vae(), new_vae()]).to(c.device).members()
+    ],
     "estimators.score_function": lambda c: estimators.score_function(
         lambda p: Bernoulli(logits=p[:, 0]),
         c.phi,
@@ -452,10 +464,15 @@ ON_DEVICE = {
         gray_faces.build(GRAY_FACES, (1, 32, 32)).to(c.device), sources.gray(c.faces).read()
     ),
     "digits.build": lambda c: digits.build(SINGLE, SHAPE).to(c.device).decode(c.z),
-    "budgets.halved": lambda c: budgets.halved(c.images),
-    "budgets.build": lambda c: budgets.build(PLAIN, SHAPE, 0).to(c.device).decode(c.z),
+    "small.halved": lambda c: small.halved(c.images),
+    "small.build": lambda c: small.build(PLAIN, SHAPE, 0).to(c.device).decode(c.z),
+    "coordinates.build": lambda c: coordinates.build(COORDINATES, SHAPE, 0).to(c.device).decode(c.z),
+    "drawing.copying": lambda c: learned(c.vae, drawing.copying(c.vae, c.x)),
+    "drawing.codes": lambda c: drawing.codes(c.vae, c.images, 5, components=0, noisy=True),
+    "drawing.codes: fitted": lambda c: drawing.codes(c.vae, c.images, 5, components=2, noisy=False),
     "budgets.best_diagonal": lambda c: budgets.best_diagonal(c.vae, c.x.round(), steps=5),
     "budgets.bound": lambda c: budgets.bound(c.vae, c.x.round()),
+    "budgets.three_draws": lambda c: budgets.three_draws(c.vae, c.x),
     "judge.turned_and_blurred": lambda c: judge.turned_and_blurred(c.faces),
     "judge.blur": lambda c: judge.blur(c.faces.read(), 4),
     "judge.fit_judge": lambda c: judge.fit_judge(c.faces, steps=2),
@@ -501,6 +518,15 @@ ON_CPU = {
     "budgets.Budgets budgets.Budgets.run budgets.Budgets.drawn": lambda c: BUDGETS.run(
         c.images, c.images.first(9).to("cpu"), c.folder
     ),
+    "small.copy_error": lambda c: small.copy_error(c.vae, c.x),
+    "pixels.GrayPixels*": lambda c: GRAY_PIXELS.run(c.images, c.images.first(9).to("cpu"), c.folder),
+    "drawing.Drawing drawing.Drawing.run": lambda c: finite(
+        DRAWING.run(static(c.device), static(c.device).first(15).to("cpu"), c.folder)[0]
+    ),
+    "coordinates.Coordinates coordinates.Coordinates.run": lambda c: finite(
+        COORDINATES.run(c.faces, c.faces.to("cpu"), c.folder)[0]
+    ),
+    "coordinates.cats": lambda c: coordinates.cats(3),
     "budgets.Amortization budgets.Amortization.run": lambda c: finite(
         GAPS.run(c.images, c.images.first(9).to("cpu"), c.folder)[0]
     ),
@@ -643,6 +669,12 @@ BAYES = variational.BayesianMixture(2)
 def wide(images: data.Images) -> data.Images:
     """The same images at 28×28, which the classifier takes."""
     return data.Images(images.pixels.repeat(1, 1, 7, 7), images.labels)
+
+
+def static(device) -> data.Images:
+    """Images without a pattern, no two of which are alike."""
+    pixels = torch.randint(256, (40, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    return data.Images(pixels.to(torch.uint8), torch.arange(40) % 10).to(device)
 
 
 def written(c: Things, content: bytes):

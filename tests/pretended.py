@@ -295,7 +295,8 @@ def _set_data(tensor: Tensor, data: Tensor) -> None:
     if isinstance(tensor, OnDevice) != isinstance(data, OnDevice):
         grad, new = tensor.grad, data.detach().requires_grad_(tensor.requires_grad)
         tensor.grad = None
-        torch.utils.swap_tensors(tensor, nn.Parameter(new) if isinstance(tensor, nn.Parameter) else new)
+        learned = isinstance(tensor, nn.Parameter)
+        torch.utils.swap_tensors(tensor, nn.Parameter(new, new.requires_grad) if learned else new)
         tensor.grad = None if grad is None else grad.to(tensor.device)
     else:
         Tensor.data.__set__(tensor, data)

@@ -10,9 +10,13 @@ from tiny import new_vae
 from torch import nn
 from torch.distributions import MultivariateNormal
 
-from vae_lab import data, likelihoods, models, nets
-from vae_lab.experiments import EXPERIMENTS, budgets
-from vae_lab.experiments.budgets import CURES, Amortization, Budgets, Variant
+from vae_lab import data, likelihoods, models, nets, objectives
+from vae_lab.experiments import EXPERIMENTS, budgets, drawing, small
+from vae_lab.experiments.budgets import OBJECTIVES, Amortization, Budgets
+from vae_lab.experiments.coordinates import Coordinates, cats
+from vae_lab.experiments.drawing import Drawing
+from vae_lab.experiments.pixels import LIKELIHOODS, GrayPixels
+from vae_lab.experiments.small import Variant
 from vae_lab.training import evaluate
 
 TINY = Budgets(
@@ -60,30 +64,38 @@ def test_its_digits_are_black_and_white(parts, dynamic):
 @pytest.mark.parametrize("start", ["default", "scaled"])
 def test_the_starts_are_those_of_their_names(start):
     torch.manual_seed(0)
-    model = budgets.build(Variant("a", (400,), (400,), 20, start), (1, 28, 28), seed=5)
+    model = small.build(Variant("a", (400,), (400,), 20, start), (1, 28, 28), seed=5)
     layer = model.encoder[2]
     assert isinstance(layer, nn.Linear) and layer.in_features == 784
     share = {"default": 1 / 3, "scaled": 2}[start]  # of 1 / inputs: a uniform draw, and He's normal one
     assert layer.weight.var().item() * 784 == pytest.approx(share, rel=0.02)
     assert bool(layer.bias.any()) == (start == "default")
-    twin = budgets.build(Variant("b", (400,), (400,), 20, start, "annealed"), (1, 28, 28), seed=5)
+    twin = small.build(Variant("b", (400,), (400,), 20, start, "annealed"), (1, 28, 28), seed=5)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
 
 
 def test_every_cure_charges_what_its_name_says(parts):
     """So many nats beside −log p(x|z): the KL, at least a quarter each, or how far it is from 8."""
-    x, model = parts[0].first(8).read(), budgets.build(Variant("a", (8,), (8,), 2), (1, 28, 28), 0)
+    x, model = parts[0].first(8).read(), small.build(Variant("a", (8,), (8,), 2), (1, 28, 28), 0)
     charged = {}
     for name in ("none", "free bits", "capacity"):
         torch.manual_seed(0)
-        terms = CURES[name](model, x)
+        terms = OBJECTIVES[name](model, x)
         charged[name] = terms.log_lik - terms.value
     kl = charged["none"]
     assert (charged["free bits"] >= 0.5 - 1e-6).all() and (kl < 0.5).any()
     torch.testing.assert_close(charged["capacity"].mean(), 2 * (8 - kl.mean()), rtol=1e-4, atol=0)
-    rising, waves = CURES["annealed"], CURES["cyclical"]
+    rising, waves = OBJECTIVES["annealed"], OBJECTIVES["cyclical"]
     assert [rising.at(t).keywords["beta"] for t in (0.0, 0.25, 0.6)] == [0.0, 0.5, 1.0]
     assert [waves.at(t).keywords["beta"] for t in (0.0, 0.125, 0.25)] == [0.0, 1.0, 0.0]
+
+
+def test_three_draws_are_those_of_the_objective(parts):
+    x, model = parts[0].first(8).read(), small.build(Variant("a", (8,), (8,), 2), (1, 28, 28), 0)
+    torch.manual_seed(3)
+    terms = budgets.three_draws(model, x)
+    torch.manual_seed(3)
+    torch.testing.assert_close(terms, objectives.elbo(model, x, n_samples=3))
 
 
 def linear_vae(sigma: float = 0.5) -> models.VAE:
@@ -142,7 +154,72 @@ def test_an_encoder_that_trains_on_comes_nearer_and_its_decoder_stays(parts, tmp
     assert all(gap[seed, 60] < gap[seed, 0] for seed in (0, 1))
 
 
-@pytest.mark.parametrize("name", [n for n, e in EXPERIMENTS.items() if isinstance(e, Budgets | Amortization)])
+def test_an_autoencoder_sees_its_mean_code_and_pays_nothing():
+    model, x = new_vae(), torch.rand(5, 1, 4, 4).round()
+    terms = drawing.copying(model, x)
+    expected = model.decode(model.encode(x).mean).log_prob(x)
+    torch.testing.assert_close(terms.value, expected)
+    assert not terms.kl.any()
+    missed = (x - model.decode(model.encode(x).mean).mean).square().sum() / 5
+    assert small.copy_error(model, x) == pytest.approx(missed.item())
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_fitted_codes_are_spread_as_the_codes_are(noisy):
+    model, images = new_vae(), data.Images((255 * torch.rand(3000, 1, 4, 4)).to(torch.uint8))
+    with torch.no_grad():
+        q = model.encode(images.read())
+        z = q.sample() if noisy else q.mean
+    for components in (1, 5):
+        found = drawing.codes(model, images, 20_000, components=components, noisy=noisy)
+        torch.testing.assert_close(found.mean(0), z.mean(0), atol=0.1, rtol=0)
+        slack = 0.02 * z.var(0).max().item() + 0.01 * z.var(0).mean().item()  # no Gaussian is thinner
+        torch.testing.assert_close(found.T.cov(), z.T.cov(), atol=3 * slack, rtol=0.1)
+    plain = drawing.codes(model, images, 20_000, components=0, noisy=noisy)
+    torch.testing.assert_close(plain.T.cov(), torch.eye(2), atol=0.05, rtol=0)
+
+
+def test_every_model_copies_and_draws_from_every_source(parts, tmp_path):
+    tiny = Drawing("tiny", 2, (8,), (1, 6), (0, 1), steps=30, judge_steps=20)
+    rows = tiny.run(*parts, tmp_path)[0]["models"]
+    keys = [(row["objective"], row["budget"], row["seed"]) for row in rows]
+    assert keys == list(product(drawing.OBJECTIVES, (1, 6), (0, 1)))
+    assert all(set(row["frechet"]) == set(row["nearest"]) == set(drawing.SOURCES) for row in rows)
+    error = {key: row["copy_error"] for key, row in zip(keys, rows, strict=True)}
+    assert all(error["autoencoder", 6, seed] < error["autoencoder", 1, seed] for seed in (0, 1))
+
+
+def test_each_seed_has_a_model_of_each_likelihood_and_a_scale_of_its_own(parts, tmp_path):
+    tiny = GrayPixels("tiny", 2, (8,), (1, 4), (0, 3), steps=20)
+    rows = tiny.run(*parts, tmp_path)[0]["models"]
+    keys = [(row["likelihood"], row["budget"], row["seed"]) for row in rows]
+    assert keys == list(product(LIKELIHOODS, (1, 4), (0, 3)))
+    scales = {
+        name: {row["scale"] for row in rows if row["likelihood"] == name and "scale" in row}
+        for name in LIKELIHOODS
+    }
+    fixed, learned = scales["Gaussian, scale 1"], scales["Gaussian, learned scale"]
+    assert fixed == {1.0} and len(learned) == 4 and max(learned) < 1 and not scales["Bernoulli"]
+    train, name = parts[0], "Gaussian, learned scale"
+    again, row = tiny.trained(name, 4, train, tmp_path)[1], rows[-1]  # from its checkpoint
+    assert (
+        evaluate(again, parts[1]).log_lik == row["log_lik"] and again.likelihood.scale.item() == row["scale"]
+    )
+
+
+def test_the_ideal_code_of_drawn_cats_has_nearly_all_of_the_gap(tmp_path):
+    tiny = Coordinates("tiny", 3, (8,), (1.0, 8.0), (1, 3), (0, 1), trained=100, measured=2000)
+    found, _ = tiny.run(*[data.Images(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))] * 2, tmp_path)
+    assert found["ideal"]["mig"] > 0.9 > 0.2 > max(row["mig"] for row in found["models"])
+    keys = [(row["epochs"], row["beta"], row["seed"]) for row in found["models"]]
+    assert keys == list(product((1, 3), (1.0, 8.0), (0, 1)))
+    assert (cats(50)[:, 0] == 0).all() and cats(50)[:, 1:].std(0).min() > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n, e in EXPERIMENTS.items() if isinstance(e, Budgets | Amortization | Drawing | GrayPixels)],
+)
 def test_quick_runs_write_their_figures_and_nothing_else(name, tmp_path, capsys):
     from vae_lab.experiments import run
 

@@ -104,15 +104,21 @@ def test_the_claims_of_a_notebook_are_found_as_they_are_written(tmp_path):
         "claim(\n    'b '\n    'c',\n    True,\n)\n!ls",
         "claim('d', test, of=1, rivals=others)",
     ]
-    notebook = {"cells": [{"cell_type": "code", "source": cell.splitlines(True)} for cell in cells]}
-    notebook["cells"].insert(1, {"cell_type": "markdown", "source": ["claim('no', False)"]})
-    (tmp_path / "a.ipynb").write_text(json.dumps(notebook), "utf8")
-    assert written(tmp_path / "a.ipynb") == [
+    found = [
         Written("f'{name} is one'", (), "count"),
         Written("a", ("the mean", "nothing"), None),
         Written("b c", (), None),
         Written("d", ("…",), None),
     ]
+    notebook = {"cells": [{"cell_type": "code", "source": cell.splitlines(True)} for cell in cells]}
+    notebook["cells"].insert(1, {"cell_type": "markdown", "source": ["claim('no', False)"]})
+    (tmp_path / "a.ipynb").write_text(json.dumps(notebook), "utf8")
+    assert written(tmp_path / "a.ipynb") == found
+    options = ["", ":tags: [hide-input]\n\n", "---\ntags: [remove-input]\n---\n", ":tags: []\n:name: x\n"]
+    parts = [f"```{{code-cell}} python3\n{o}{c}\n```\n" for o, c in zip(options, cells, strict=True)]
+    shown = "```python\nclaim('only shown', False)\n```\n"
+    (tmp_path / "a.md").write_text("# A page\n\n" + shown + "\nWords.\n\n".join(parts), "utf8")
+    assert written(tmp_path / "a.md") == found
 
 
 @pytest.mark.parametrize("hidden", [torch.tensor(True, device="meta"), np.ma.array(True, mask=True)])

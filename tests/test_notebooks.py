@@ -13,6 +13,7 @@ from vae_lab.claims import written
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "book").glob("[!.]*.ipynb"))
+PAGES = [p for p in sorted((ROOT / "book").glob("[!.]*.md")) if "```{code-cell}" in p.read_text("utf8")]
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users|private|usr|opt)/\w")
 
 CHOICE = re.compile(
@@ -53,7 +54,7 @@ def test_shows_every_claim_as_kept(path):
         assert ticks >= len(re.findall(r"^\s*claim\(", cell.source, re.M))
 
 
-@each_notebook
+@pytest.mark.parametrize("path", NOTEBOOKS + PAGES, ids=lambda path: path.stem)
 def test_every_claim_has_a_rival_or_a_reason_for_none(path):
     assert [claim.sentence for claim in written(path) if not (claim.rivals or claim.no_rival)] == []
 

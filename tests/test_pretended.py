@@ -372,6 +372,7 @@ def test_a_module_moves_and_its_parameters_remain_the_same_objects(device):
     for p in model.parameters():
         assert isinstance(p, nn.Parameter) and p.is_leaf and p.requires_grad and p.device.type == device.type
     assert all(b.device.type == device.type for b in model.buffers())
+    assert not any(p.requires_grad for p in net().requires_grad_(False).to(device).parameters())
     with pytest.raises(RuntimeError):
         model(torch.ones(2, 1, 4, 4))
     old = model[3].weight.detach().cpu()

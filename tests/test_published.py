@@ -131,15 +131,18 @@ def test_a_wrong_address_leads_on_from_wherever_it_lies(browser, pages_host, add
 
 
 def tiny_book(folder: Path, renamed: dict) -> subprocess.CompletedProcess:
-    """Build a book of one page that had another name."""
+    """Build a book of two pages whose names and sections have changed."""
     (folder / "site").symlink_to(ROOT / "site")
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
     config["sphinx"]["config"]["renamed"] = renamed
     (folder / "_config.yml").write_text(yaml.safe_dump(config), "utf8")
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n", "utf8")
+    (folder / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/chapter\nchapters: [{file: book/other}]\n", "utf8"
+    )
     (folder / "book").mkdir()
     shutil.copy(ROOT / "book/references.bib", folder / "book")
     (folder / "book/chapter.md").write_text("# One\n\nWords about it.\n\n## Two\n\nMore.\n", "utf8")
+    (folder / "book/other.md").write_text("# Three\n\nOther words.\n\n## Four\n\nMore.\n", "utf8")
     command = [Path(sys.executable).parent / "jupyter-book", "build", "-q", "-W", "-n", "--keep-going", "."]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
@@ -159,7 +162,31 @@ def test_the_old_name_of_a_page_leads_to_the_new_one(tmp_path, browser):
         page.close()
 
 
-@pytest.mark.parametrize("wrong", [{"book/old": "book/none"}, {"book/chapter": "book/chapter"}])
+def test_a_section_that_moved_leads_to_its_new_page(tmp_path, browser):
+    run = tiny_book(tmp_path, {"book/chapter#before": "book/other#four", "book/old": "book/other"})
+    assert run.returncode == 0, run.stdout + run.stderr
+    html = tmp_path / "_build/html/book"
+    page = browser.new_page()
+    places = {"chapter.html#before": "other.html#four", "old.html#four": "other.html#four"}
+    for place, there in places.items():
+        page.goto(f"{html.as_uri()}/{place}")
+        page.wait_for_url(f"**/book/{there}")
+    page.goto(f"{html.as_uri()}/chapter.html#two")
+    page.wait_for_load_state()
+    assert page.url.endswith("chapter.html#two")
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"book/old": "book/none"},
+        {"book/chapter": "book/chapter"},
+        {"book/chapter#two": "book/other#four"},
+        {"book/chapter#before": "book/other#five"},
+        {"book/none#before": "book/other#four"},
+    ],
+)
 def test_a_name_that_leads_nowhere_stops_the_build(tmp_path, wrong):
     run = tiny_book(tmp_path, wrong)
     assert run.returncode != 0 and "must lead from a name that is free" in run.stdout + run.stderr

@@ -36,7 +36,9 @@ def test_page(visit, name, size, scheme, by):
     assert page.locator("mjx-merror").count() == 0
     for text in page.locator(".math").all_inner_texts():
         assert "\\" not in text, f"not typeset: {text}"
-    assert not re.search(r"\$[^$\n]{1,80}\$", page.evaluate(PROSE)), "a raw equation in the text"
+    prose = page.evaluate(PROSE)
+    assert not re.search(r"\$[^$\n]{1,80}\$", prose), "a raw equation in the text"
+    assert not re.search(r"\|[-–—: ]+\|", prose), "a table that is left as text"
     assert page.evaluate(NAMELESS) == [], "pictures without alternative text"
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
 

@@ -189,6 +189,24 @@ def having(*methods: str, like: str) -> Converter:
     return convert
 
 
+def stepping(*methods: str, like: str) -> Converter:
+    """An object with these methods, whose `step` needs no argument."""
+    convert = having(*methods, like=like)
+
+    def convert_stepping(name: str, value: Any) -> Any:
+        step = getattr(type(convert(name, value)), "step", None)  # torch wraps that of the instance
+        try:
+            if step is not None:
+                inspect.signature(step).bind(value)
+        except TypeError as error:
+            raise TypeError(
+                f"{name} must be stepped without arguments, as {like} is, got {shown(value)} ({error})"
+            ) from None
+        return value
+
+    return convert_stepping
+
+
 def several(convert: Converter, count: int | None = None) -> Converter:
     """A sequence, a tuple say, each of whose items goes through `convert`."""
 

@@ -3,6 +3,7 @@
 import ast
 import html
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,10 @@ def _holds(condition) -> bool:
     return holds
 
 
+# A code cell of a page of MyST Markdown: its source, without its options
+MYST_CELL = re.compile(r"^```\{code-cell\}.*\n(?:---\n(?:.*\n)*?---\n|(?::.*\n)*)((?:.*\n)*?)```$", re.M)
+
+
 class Written(NamedTuple):
     """A claim as it stands in a notebook: its sentence as it is written there, and one of the two, or none.
 
@@ -113,9 +118,13 @@ class Written(NamedTuple):
 
 @checked
 def written(notebook: Path | str) -> list[Written]:
-    """All claims of a notebook (.ipynb), in order."""
-    cells = json.loads(Path(notebook).read_text("utf8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    """All claims of a notebook (.ipynb, or a page of MyST Markdown), in order."""
+    text = Path(notebook).read_text("utf8")
+    if Path(notebook).suffix == ".md":
+        code = MYST_CELL.findall(text)
+    else:
+        cells = json.loads(text)["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     trees = [ast.parse("\n".join(_plain(line) for line in source.splitlines())) for source in code]
     calls = [node for tree in trees for node in ast.walk(tree) if _is_claim(node)]
     return [_written(call) for call in calls]

@@ -96,8 +96,8 @@ class Ensemble(VAE):
             )
 
     def members(self) -> list[VAE]:
-        """M models with the weights as they are now."""
-        copies = deepcopy(self._members)
+        """M models with the weights as they are now, on the device where these are."""
+        copies = [member.to(devices.of(self)) for member in deepcopy(self._members)]
         for body in ("encoder", "decoder"):
             stacked = [layer for layer in getattr(self, body) if isinstance(layer, StackedLinear)]
             for m, member in enumerate(copies):

@@ -2,7 +2,8 @@
 
 Its address stands in _config.yml, as html.baseurl, and nowhere else. From it come each page's canonical
 address, what a link to the page shows elsewhere (templates/social.html), the sitemap and robots.txt; and, as
-pages of their own, 404.html and one for each name that a page had before it was renamed.
+pages of their own, 404.html and one for each name that a page had before it was renamed. Sections that
+moved to another page lead on as well.
 """
 
 import textwrap
@@ -20,6 +21,16 @@ def describe(app, pagename, templatename, context, doctree):
     """Tell a page's template the site's address, its colors, and in a sentence or two what it is about."""
     context["site"], context["colors"] = app.config.html_baseurl, COLORS
     context.setdefault("description", first_words(doctree) if doctree else "")
+    context["moved"] = {
+        f"#{section}": f"{app.builder.get_relative_uri(pagename, new)}#{there}"
+        for (page, _, section), (new, _, there) in renamed(app)
+        if section and page == pagename
+    }
+
+
+def renamed(app):
+    """Each old place and where it is now, split at #."""
+    return [(old.partition("#"), new.partition("#")) for old, new in app.config.renamed.items()]
 
 
 def first_words(document: nodes.document, *, most: int = 200) -> str:
@@ -32,14 +43,20 @@ def first_words(document: nodes.document, *, most: int = 200) -> str:
 
 
 def other_pages(app):
-    """404.html, and a way on from each name in `renamed` of _config.yml: {the old one: the new one}."""
+    """404.html, and a way on from each name in `renamed` of _config.yml: {the old one: the new one}.
+
+    From a section that moved, {page#section: page#section}, layout.html leads on.
+    """
     yield "404", {}, "404.html"
-    pages, suffix = app.env.found_docs, app.builder.out_suffix
+    suffix = app.builder.out_suffix
     for old, new in {"index": app.config.root_doc, **app.config.renamed}.items():
-        if old in pages or new not in pages:
+        page, _, section = old.partition("#")
+        if is_there(app, old) or not is_there(app, new) or (section and not is_there(app, page)):
             raise ConfigError(
-                f"renamed: {{{old}: {new}}} must lead from a name that is free to a page that is there"
+                f"renamed: {{{old}: {new}}} must lead from a name that is free to a place that is there"
             )
+        if section:
+            continue
         about = {
             "there": relative_uri(old + suffix, new + suffix),
             "pageurl": app.config.html_baseurl + new + suffix,
@@ -47,6 +64,16 @@ def other_pages(app):
             "description": first_words(app.env.get_doctree(new)),
         }
         yield old, about, "renamed.html"
+
+
+def is_there(app, place: str) -> bool:
+    """Whether the book has this page or page#section."""
+    page, _, section = place.partition("#")
+    if page not in app.env.found_docs:
+        return False
+    return not section or any(
+        section in node["ids"] for node in app.env.get_doctree(page).findall(nodes.section)
+    )
 
 
 def list_pages(app, exception):

@@ -14,13 +14,17 @@ from pathlib import Path
 from vae_lab.arguments import checked, written
 from vae_lab.devices import pick_device, process
 from vae_lab.experiments import recording, sources
-from vae_lab.experiments.budgets import CURES, Amortization, Budgets, Variant
+from vae_lab.experiments.budgets import Amortization, Budgets
+from vae_lab.experiments.coordinates import Coordinates
 from vae_lab.experiments.digits import Single
+from vae_lab.experiments.drawing import Drawing
 from vae_lab.experiments.every_beta import MultiRate
 from vae_lab.experiments.faces import Faces
 from vae_lab.experiments.generation import Generation
 from vae_lab.experiments.gray import GrayAutoencoder
+from vae_lab.experiments.pixels import GrayPixels
 from vae_lab.experiments.rate_distortion import RateDistortion
+from vae_lab.experiments.small import Variant
 
 __all__ = ["EXPERIMENTS", "NOT_RECORDED", "QUICK", "RECORDED", "ExperimentError", "run"]
 
@@ -84,16 +88,59 @@ EXPERIMENTS = {
         steps=300,
     ),
     "digits-collapse": Budgets(
-        "32 latents and a deep decoder, with four cures and without; and one that needs none",
+        "32 latents and a deep decoder, with four cures and without; and shallower or shorter ones",
         variants=(
-            *(Variant(cure, (64,), (64, 64, 64), 32, "default", cure) for cure in CURES),
+            *(
+                Variant(cure, (64,), (64, 64, 64), 32, "default", cure)
+                for cure in ("none", "annealed", "cyclical", "free bits", "capacity")
+            ),
             Variant("shallow", (64,), (64,), 8),
+            Variant("shallow, 32", (64,), (64,), 32),
+            Variant("shallow, 32, annealed", (64,), (64,), 32, "default", "annealed"),
+            Variant("deep, 8", (64,), (64, 64, 64), 8),
         ),
         budgets=(1, 3, 8),
         learning_rates=(5e-3,),
         seeds=tuple(range(5)),
         steps=320,
         dynamic=True,
+    ),
+    "digits-draws": Budgets(
+        "16 latents, one hidden layer of 100 units: one draw of the code for each image, and three",
+        variants=(
+            Variant("1 draw", (100,), (100,), 16),
+            Variant("3 draws", (100,), (100,), 16, "default", "three draws"),
+        ),
+        budgets=(1, 3, 9, 27),
+        learning_rates=(5e-3,),
+        seeds=tuple(range(5)),
+        steps=100,
+        batch_size=128,
+        dynamic=True,
+    ),
+    "digits-likelihoods": GrayPixels(
+        "8 latents, one hidden layer of 100 units, four likelihoods of gray pixels",
+        latents=8,
+        hidden=(100,),
+        budgets=(1, 3, 10),
+        seeds=tuple(range(5)),
+        steps=120,
+    ),
+    "digits-drawing": Drawing(
+        "8 latents, one hidden layer of 64 units: a VAE, one whose codes cost nothing, an autoencoder",
+        latents=8,
+        hidden=(64,),
+        budgets=(1, 3, 10),
+        seeds=tuple(range(8)),
+        steps=600,
+    ),
+    "faces-coordinates": Coordinates(
+        "10 latents, one hidden layer of 64 units, three weights of the KL, on drawn cats",
+        latents=10,
+        hidden=(64,),
+        betas=(1.0, 4.0, 16.0),
+        epochs=(8, 24, 80),
+        seeds=tuple(range(8)),
     ),
     "digits-amortization": Amortization(
         "8 latents, one hidden layer of 128 units; then the encoder alone is trained on",

@@ -6,57 +6,48 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from vae_lab import objectives
-from vae_lab.data import Images, from_floats
+from vae_lab.data import Images
 from vae_lab.devices import seed_all
 from vae_lab.ensembles import Ensemble
-from vae_lab.experiments.recipe import fit_complete
+from vae_lab.experiments.recipe import Plain, fit_complete
+from vae_lab.experiments.small import Variant, build, halved
 from vae_lab.experiments.sources import EMBEDDED, Source
 from vae_lab.models import VAE
-from vae_lab.nets import mlp_decoder, mlp_encoder
 from vae_lab.schedules import Annealed, Cyclical, Linear
 from vae_lab.training import evaluate
 from vae_lab.variational import black_box
 
-# What is charged in training, by name
-CURES: dict[str, Callable] = {
+
+def three_draws(model, x: Tensor) -> objectives.ELBO:
+    """The ELBO with three draws of each code."""
+    terms = objectives.elbo(model, torch.cat([x, x, x], -4))  # an Ensemble takes one draw for each image
+    return objectives.ELBO(*(term.unflatten(-1, (3, -1)).mean(-2) for term in terms))
+
+
+# What is climbed in training, by name
+OBJECTIVES: dict[str, Callable] = {
     "none": objectives.elbo,
     "annealed": Annealed(objectives.beta_elbo, "beta", Linear(0.0, 1.0, until=0.5)),
     "cyclical": Annealed(objectives.beta_elbo, "beta", Cyclical(0.0, 1.0, cycles=4, rising=0.5)),
     "free bits": partial(objectives.free_bits_elbo, free=0.25),
     "capacity": partial(objectives.capacity_elbo, capacity=8.0, weight=2.0),
+    "three draws": three_draws,
 }
-
-
-class Variant(NamedTuple):
-    """One of the things that are compared.
-
-    encoder, decoder : sizes of the hidden layers
-    latents : how many
-    start : "default" for PyTorch's starting weights, "scaled" for those of He et al. (2015)
-    cure : one of `CURES`
-    """
-
-    name: str
-    encoder: tuple[int, ...]
-    decoder: tuple[int, ...]
-    latents: int
-    start: str = "default"
-    cure: str = "none"
 
 
 @dataclass(frozen=True)
 class Budgets:
-    """Small VAEs of black-and-white digits at half their side: each variant at every budget, rate and seed.
+    """Small VAEs of black-and-white digits: each variant at every budget, learning rate and seed.
 
     steps : of training at budget 1
-    dynamic : training images are drawn black or white afresh at every use; else rounded
+    dynamic : pixels are drawn black or white, of images to train on afresh at every use; else the images are
+        taken at half their side, and rounded
     """
 
     source: ClassVar[Source] = EMBEDDED
@@ -95,40 +86,13 @@ class Budgets:
     def _trained(self, variant: Variant, rate: float, budget: int, train, test, folder) -> Iterator[dict]:
         """The mean terms of each seed's model on test images."""
         epoch = len(train) // self.batch_size
-        recipe = Recipe(max(1, self.steps * budget // epoch), self.batch_size, rate)
+        recipe = Plain(max(1, self.steps * budget // epoch), self.batch_size, rate)
         model = Ensemble([build(variant, train.shape, seed) for seed in self.seeds]).to(train.device)
         name = f"checkpoint-{variant.name.replace(' ', '-')}-{rate:g}-{budget}.safetensors"
-        fit_complete(model, train, CURES[variant.cure], recipe=recipe, checkpoint=folder / name)
+        fit_complete(model, train, OBJECTIVES[variant.objective], recipe=recipe, checkpoint=folder / name)
         for seed, member in zip(self.seeds, model.members(), strict=True):
             terms = evaluate(member, test)
             yield {"seed": seed, "negative_elbo": -terms.value, "kl": terms.kl}
-
-
-class Recipe(NamedTuple):
-    """As in `experiments.recipe`."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-
-def halved(images: Images) -> Images:
-    """Half the side, every pixel black or white."""
-    x = F.avg_pool2d(images.read(), 2) > 0.5
-    return from_floats(x.float(), images.labels)
-
-
-def build(variant: Variant, shape, seed: int) -> VAE:
-    """The untrained model of a variant and a seed."""
-    seed_all(seed)
-    encoder = mlp_encoder(shape, 2 * variant.latents, hidden=variant.encoder)
-    model = VAE(encoder, mlp_decoder(variant.latents, shape, hidden=variant.decoder), variant.latents)
-    if variant.start == "scaled":
-        for layer in model.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
-    return model
 
 
 @dataclass(frozen=True)
@@ -138,7 +102,8 @@ class Amortization:
     A small VAE of black-and-white digits is trained; then its decoder is held, and the encoder trained on.
 
     epochs : of the VAE
-    steps : of the encoder alone, after which it is measured
+    steps : of the encoder alone, to the nearest pass over the images, after which it is measured; from each
+        to the next is a cycle of the learning rate
     images : how many of those trained on, and of new ones, get a Gaussian of their own
     search : steps from the encoder's Gaussian to the best diagonal one, twice
     """
@@ -168,9 +133,7 @@ class Amortization:
     def _measured(self, train: Images, test: Images, seed: int, folder: Path) -> Iterator[dict]:
         """The gaps of one seed after each number of steps, on images trained on and on new ones."""
         generator = seed_all(seed, train.device)
-        encoder = mlp_encoder(train.shape, 2 * self.latents, hidden=self.hidden)
-        decoder = mlp_decoder(self.latents, train.shape, hidden=self.hidden)
-        model = VAE(encoder, decoder, self.latents).to(train.device)
+        model = build(Variant("", self.hidden, self.hidden, self.latents), train.shape, seed).to(train.device)
         seen = train.binarized(generator)
         new = test.to(train.device).binarized(generator)
         fit_complete(
@@ -183,7 +146,7 @@ class Amortization:
         for before, steps in zip((0, *self.steps), self.steps, strict=False):
             if steps > before:
                 epochs = max(1, round((steps - before) * self.batch_size / len(seen)))
-                recipe = Recipe(epochs, self.batch_size, self.learning_rate)
+                recipe = Plain(epochs, self.batch_size, self.learning_rate)
                 path = folder / f"checkpoint-{seed}-{steps}.safetensors"
                 fit_complete(model, seen, recipe=recipe, seed=seed, checkpoint=path)
             gaps = (best - bound(model, x)).unflatten(0, (len(parts), -1))

@@ -1,7 +1,7 @@
 """How experiments train: by a recipe, to the last step or not at all."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import nn
 
@@ -12,6 +12,14 @@ from vae_lab.training import History, fit
 
 class Recipe(Protocol):
     """What every experiment says about training; as in `training.fit`."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+class Plain(NamedTuple):
+    """A recipe by itself."""
 
     epochs: int
     batch_size: int

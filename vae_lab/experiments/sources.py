@@ -35,6 +35,8 @@ DIGITS = Source(
 
 EMBEDDED = Source("digits", 28, "digits", {"binarized": "to the nearer of black and white, or at random"})
 
+DRAWN = Source("toy-faces", 16, "toy-faces", {"redrawn": "as cats, from factors of a seed of their own"})
+
 
 def faces(name: str, side: int) -> Source:
     """Animal faces, each mirrored or not whenever it is read to train on."""
@@ -68,7 +70,7 @@ def gray(images: Images) -> Images:
 def _on_disk(source: Source) -> bool:
     if source is DIGITS:
         return any((data.root() / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
-    if source is EMBEDDED:
+    if source in (EMBEDDED, DRAWN):
         return True
     species = afhq.SPECIES if source.name == "afhq" else (source.name.removeprefix("afhq-"),)
     return all(afhq.listed(data.root() / "afhq", ("train",), (kind,)) for kind in species)

@@ -1,6 +1,5 @@
 """Training: a loop to hold in the head, and a convenience around it that loses nothing."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
@@ -12,15 +11,14 @@ from torch import Tensor, nn
 
 from vae_lab import devices, identity
 from vae_lab.arguments import (
-    Converter,
     Count,
     Positive,
     Seed,
     checked,
     choice,
     finite,
-    having,
     shown,
+    stepping,
     taking,
     whole,
 )
@@ -34,24 +32,6 @@ from vae_lab.training.checkpoint import weights as weights_in
 from vae_lab.training.run import History, Run, interruptible, progress_bar
 
 
-def _stepping(*methods: str, like: str) -> Converter:
-    """An object with these methods, whose `step` needs no argument."""
-    convert = having(*methods, like=like)
-
-    def convert_stepping(name: str, value: Any) -> Any:
-        step = getattr(type(convert(name, value)), "step", None)  # torch wraps that of the instance
-        try:
-            if step is not None:
-                inspect.signature(step).bind(value)
-        except TypeError as error:
-            raise TypeError(
-                f"{name} must be stepped without arguments, as {like} is, got {shown(value)} ({error})"
-            ) from None
-        return value
-
-    return convert_stepping
-
-
 def _batches(name: str, value: Any) -> Iterable:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError(
@@ -60,8 +40,8 @@ def _batches(name: str, value: Any) -> Iterable:
     return value
 
 
-OptimizerLike = Annotated[Any, _stepping("zero_grad", "step", like="torch.optim.Adam")]
-SchedulerLike = Annotated[Any, _stepping("step", like="torch.optim.lr_scheduler.OneCycleLR")]
+OptimizerLike = Annotated[Any, stepping("zero_grad", "step", like="torch.optim.Adam")]
+SchedulerLike = Annotated[Any, stepping("step", like="torch.optim.lr_scheduler.OneCycleLR")]
 ObjectiveLike = Annotated[Callable, taking("model", "images")]
 
 
@@ -162,18 +142,10 @@ def fit(
         batch_size = memory.largest_batch(model, images, trial, at_most=most)
     file = None
     if checkpoint is not None:
-        settings = {
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "precision": precision,
-        }
-        settings |= {
-            "device": device.type,
-            "processes": processes,
-            "images": f"sha256 {images.fingerprint()}",
-        }
-        settings["test"] = test and f"sha256 {test.fingerprint()}"
+        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+        settings |= {"precision": precision, "device": device.type, "processes": processes}
+        parts = {"images": images, "test": test}
+        settings |= {name: part and f"sha256 {part.fingerprint()}" for name, part in parts.items()}
         behavior = partial(identity.describe, model=model, objective=objective)
         file = Checkpoint(checkpoint, settings, behavior, epochs=epochs, extend=extend)
     if init_from is not None:
