@@ -17,7 +17,8 @@ PAGES = [p for p in sorted((ROOT / "book").glob("[!.]*.md")) if "```{code-cell}"
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users|private|usr|opt)/\w")
 
 CHOICE = re.compile(
-    r'^<details name="([\w-]+)" class="choice( right)?"><summary>.+</summary>\n\n(.+)\n\n</details>$', re.M
+    r'^<details name="([\w-]+)" class="choice( right)?"><summary>[^$\n]+</summary>\n\n(.+)\n\n</details>$',
+    re.M,
 )
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

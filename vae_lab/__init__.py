@@ -14,7 +14,7 @@ How it learns
     objectives      squared error, `elbo` and its relatives: functions that return named terms
     schedules       numbers that change while training goes on
     training        `fit`, `steps`, `evaluate`
-    devices         where to compute, by which random numbers
+    devices         where to compute, and with which random numbers
 Without a network
     em, ppca        expectation maximization; mixtures of Gaussians, probabilistic PCA
     inference       posteriors on a grid and by Markov chains
@@ -23,15 +23,15 @@ Without a network
 How good it is
     information     what a code says about its image
     metrics         log p(x), Fréchet distances, precision and recall, disentanglement
-    claims          a sentence checked where it is made: `claim`
-    experiments     the long runs, by name; records, what they found
+    claims          sentences checked where they are made: `claim`
+    experiments     the long runs, by name; `records` reads what they found
 What one sees
     plotting        one look for every figure, in the `colors` of the book; diagrams of the models
     widgets         things to drag
 Beneath all of it
-    arguments       what callers hold becomes what functions need, or is refused in one sentence
-    files           whole or not there
-    identity        what a function does, so that no run resumes another
+    arguments       what callers pass is converted to what functions need, or refused in one sentence
+    files           written whole or not at all
+    identity        what a function does, so that a changed run never resumes from an old checkpoint
     colab           a Google Drive to work in
 
 Shapes are written with fixed letters: `B` batch, `K` samples, `L` latents, `D` data dimensions, `C, H, W`

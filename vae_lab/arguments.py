@@ -1,4 +1,4 @@
-"""The door of the package: what callers hold becomes what functions need, or is refused in one sentence.
+"""The door of the package: what callers pass is converted to what functions need, or refused in one sentence.
 
 A public function says in its annotations what it takes, and `checked` sees to it at every call:
 
@@ -30,10 +30,10 @@ SMALLEST, LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).
 
 
 def checked(function: Callable) -> Callable:
-    """The same function, whose arguments are what its annotations say when it begins.
+    """The same function; before its body runs, each argument is made what its annotation says, or refused.
 
-    Within `torch.compile` nothing is looked at: what is compiled has been called before it, or is called
-    by something that was checked.
+    Within `torch.compile` nothing is checked: a function that is compiled was called before, or is called
+    by one that was checked.
     """
     signature = inspect.signature(function)
 
@@ -56,7 +56,7 @@ def checked(function: Callable) -> Callable:
 
 
 def check_fields(instance) -> None:
-    """Do for the fields of a dataclass, also a frozen one, what `checked` does for arguments."""
+    """Do for the fields of a dataclass, even a frozen one, what `checked` does for arguments."""
     for name, convert in _converters(type(instance)).items():
         object.__setattr__(instance, name, convert(name, getattr(instance, name)))
 
@@ -488,7 +488,7 @@ AutoencoderLike = Annotated[nn.Module, having("encode", "decode", like="models.A
 
 
 def unit_interval(name: str, x: Tensor) -> Tensor:
-    """The same pixels, if they lie in [0, 1]; looked at wherever that does not make a training step wait.
+    """The same pixels, if they lie in [0, 1]; checked wherever that does not make a training step wait.
 
     That is on the CPU, compiled or not, and elsewhere where no gradient is asked for.
     """
@@ -505,7 +505,7 @@ def unit_interval(name: str, x: Tensor) -> Tensor:
 
 
 class NotFiniteError(ValueError):
-    """A result that is no finite number, which is refused in place of being returned."""
+    """A result that is not finite, and is therefore refused instead of returned."""
 
 
 def finite(what: str, values: Tensor, hint: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""A sentence of the book, checked where it is made, and on what must not pass."""
+"""A sentence of the book, checked where it is made, and on rivals that must fail the same check."""
 
 import ast
 import html
@@ -21,12 +21,12 @@ NO_RIVAL = {
 
 
 class ClaimFailedError(AssertionError):
-    """A sentence of the book turned out to be false in this run, or a rival's too."""
+    """A sentence of the book turned out to be false in this run, or true of a rival."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that has been checked; shown as a line with a tick, and of what it is not true."""
+    """A sentence that has been checked, shown with a tick and with the rivals of which it is not true."""
 
     sentence: str
     rivals: tuple[str, ...] = ()
@@ -59,8 +59,8 @@ def claim(
         that gives one. A number is not, so that a forgotten comparison is noticed. A comparison with NaN is
         false, so a claim about a diverged run fails.
     of : what the sentence is about, for the function
-    rivals : by name, what needs no skill to be had: for each the function must be false, or the check says
-        less than the sentence. The line then says of what it is not true
+    rivals : by name, what takes no skill to produce: the function must be false for each, or the check says
+        less than the sentence. The line then names the rivals
     no_rival : why there is none, a word of `NO_RIVAL`
 
         claim("little noise is left", lambda e: e < noise / 9, of=error, rivals={"the mean image": blind})

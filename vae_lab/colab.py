@@ -1,4 +1,4 @@
-"""A Google Drive to work in, for Colab's machines forget everything."""
+"""A Google Drive to work in, because Colab's machines forget everything."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,8 @@ MOUNT = Path("/content/drive")
 def work_on_drive() -> Path:
     """Mount the reader's Google Drive, for which Colab asks permission, and work in its folder `vae_lab`.
 
-    Data sets are kept there ($VAE_LAB_DATA), and so is what is written to a relative path, as a checkpoint.
-    Returns the folder. Raises `RuntimeError` outside Colab.
+    Data sets are kept there ($VAE_LAB_DATA), and so is what is written to a relative path, such as a
+    checkpoint. Returns the folder. Raises `RuntimeError` outside Colab.
     """
     try:
         from google.colab import drive

@@ -1,6 +1,6 @@
 """Every color of the book, on light paper and on dark. One color, one meaning.
 
-Figures are drawn in the light ones (`plotting`). In a page, they and all else take the variable
+Figures are drawn in the light colors (`plotting`). In a page, figures and everything else use the variable
 `--vae-NAME`, which has both; python -m vae_lab.colors prints the variables.
 """
 

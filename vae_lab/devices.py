@@ -19,10 +19,10 @@ TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")  # what it sets besides the nu
 
 
 def pick_device() -> torch.device:
-    """The fastest device there is, CUDA before MPS before CPU; prints which.
+    """The fastest device there is, CUDA before MPS before CPU; prints its name.
 
-    Under `torchrun`, the one of this process, which joins the others here. Raises `OSError` where only a part
-    is set of what torchrun sets.
+    Under `torchrun`, the device of this process, which joins the others here. Raises `OSError` if only some
+    of torchrun's variables are set.
     """
     import torch._dynamo  # else the first optimizer does, and Ctrl-C in those seconds spoils every later one
 
@@ -80,7 +80,7 @@ def seed_all(seed: Seed, device: Device = "cpu") -> torch.Generator:
 
 @contextmanager
 def same_random_numbers_after(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside, torch's random numbers go on outside as if it had not been."""
+    """Whatever is drawn inside, torch's random numbers outside go on as if nothing had been drawn."""
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         yield
 
@@ -126,7 +126,7 @@ def average(values: Tensor) -> Tensor:
 
 
 def least(value: int, device: torch.device) -> int:
-    """The least of all processes' numbers."""
+    """The smallest of all processes' numbers."""
     if process()[1] == 1:
         return value
     shared = torch.tensor(value, device=device)
@@ -135,7 +135,7 @@ def least(value: int, device: torch.device) -> int:
 
 
 def agree(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is up in any process: what one of them decides, all do."""
+    """Whether the flag is up in any process, so that all do what one of them decides."""
     return not least(int(not flag), device)
 
 

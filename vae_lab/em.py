@@ -38,7 +38,7 @@ CHUNK = 4_000_000  # numbers held at once beside the data and the responsibiliti
 
 
 class SingularCovarianceWarning(RuntimeWarning):
-    """A variance was about to reach zero, where the likelihood is infinite, and was held above it."""
+    """A variance was about to reach zero, where the likelihood is infinite, and was held above zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,10 @@ class Mixture:
         """The mixture that maximizes the bound for these log responsibilities (N, K).
 
         Weights are shares of the data; means and covariances are weighted ones. A component that owns
-        nothing stays where it is, with weight 0. Measured in each column's own standard deviation, a
-        covariance has at least `floor` in every direction, or as much as before if that was less: one with
-        less is raised to it, which is the best that has as much everywhere, and `SingularCovarianceWarning`
-        says so.
+        nothing stays where it is, with weight 0. In units of each column's own standard deviation, a
+        covariance has a variance of at least `floor` in every direction, or of what it was before if that was
+        less. One with less is raised to it, which is the best covariance under that constraint, and
+        `SingularCovarianceWarning` says so.
         """
         x = self._data(x)
         log_resp = self._resp(x, log_resp)
@@ -193,10 +193,9 @@ def iterate(model: ModelLike, x: Points, iterations: Natural) -> Iterator[Model]
 def fit(model: ModelLike, x: Points, *, tolerance: NonNegative = 1e-9, max_iter: Natural = 1000) -> EMResult:
     """EM until an iteration raises the mean log p(x) by less than `tolerance` nats; `max_iter` at the most.
 
-    log p(x) never falls: an iteration that would lower it, by rounding where EM has come to rest, is not
-    taken, and of a model whose M-step lowers it by more, EM has not converged. A model that knows a direction
-    in which EM may hardly move (`ppca.PPCA.rescaled`) goes there at once where EM would take a thousand
-    iterations.
+    log p(x) never falls: an iteration that would lower it is not taken. If it falls only by rounding, EM has
+    converged; if the M-step lowers it by more, EM has not. A model that knows a direction in
+    which EM hardly moves (`ppca.PPCA.rescaled`) takes at once what EM would need a thousand iterations for.
 
     Raises `NotFiniteError` if log p(x) is no finite number at the start.
     """
@@ -258,7 +257,7 @@ def kmeans_plus_plus(x: Points, k: Count, generator: Annotated[torch.Generator, 
 
 @checked
 def column_variances(x: Points) -> Tensor:
-    """The variance of each column, (D,); of a constant column its square, or 1, so that none is zero."""
+    """The variance of each column, (D,); of a constant one its value squared, or 1, so that none is zero."""
     variances, largest = x.var(0, correction=0), x.square().amax(0)
     finite("the variance of x", largest + variances, "measure in larger units: its squares overflow")
     if ((largest < LEAST_SQUARE) & (x != 0).any(0)).any():
@@ -314,11 +313,11 @@ def _held_above(covariances: Tensor, before: Tensor, scale: Tensor, floor: float
 
 
 def warn_singular(what: str) -> None:
-    """Say what was regularized and what to do; the same words every time, so that Python shows them once."""
+    """Say what was regularized and what to do, always in the same words, so that Python shows them once."""
     advice = "; use fewer components or latents, more data, or another start"
     warnings.warn(what + advice, SingularCovarianceWarning, stacklevel=5)
 
 
 def _mean_under(resp: Tensor, values: Tensor) -> Tensor:
-    """Σ_k resp_k values_k, (N,), where a term of no probability counts nothing, even an infinite one."""
+    """Σ_k resp_k values_k, (N,), where a term of probability zero adds nothing, even an infinite one."""
     return torch.where(resp > 0, resp * values, 0.0).sum(1)

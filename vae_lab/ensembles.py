@@ -1,7 +1,7 @@
 """Several VAEs of one architecture as a single one whose weights have one axis more.
 
-Small models leave a processor idle between their many small steps. Trained together, M matrix products
-become one, on the same images in the same order.
+Small models leave a processor idle between their many small steps. Trained together, on the same images in
+the same order, they turn M matrix products into one.
 """
 
 from collections.abc import Sequence
@@ -46,10 +46,9 @@ class StackedLinear(nn.Module):
 class Ensemble(VAE):
     """M VAEs of fully connected layers as one, for `training.fit` and any objective of one sample.
 
-    `encode(x)` has batch shape (M, B), and so have an objective's terms; their mean over the models changes
-    the scale of each model's gradient, to which Adam is blind, and nothing else. Training and `evaluate` tell
-    means for each model. A number that differs from model to model is given to the objective as a tensor of
-    shape (M, 1).
+    `encode(x)` has batch shape (M, B), as do an objective's terms. Taking their mean over the models changes
+    only the scale of each model's gradient, which Adam ignores. Training and `evaluate` report the means of
+    each model. Pass a number that differs from model to model to the objective as a tensor of shape (M, 1).
 
     members : M models of one architecture, each with its own weights; they are not changed
     """
@@ -72,7 +71,7 @@ class Ensemble(VAE):
 
     @property
     def batch_shape(self) -> tuple[int]:
-        """(M,), what stands before the images in the shape of an objective's terms."""
+        """(M,), the axes before that of the images in an objective's terms."""
         return (len(self._members),)
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ def score_function(
     baseline : b, a number, or a function of values (K,) and scores (K, P) that gives numbers (K, 1) or
         (K, P), such as `leave_one_out`; to leave no bias, it must not depend on the draw it stands beside
 
-    Returns (K, P). Raises `ValueError` where values or distribution do not have one entry a draw.
+    Returns (K, P). Raises `ValueError` unless values and distribution have one entry for each draw.
     """
     rows = _rows(phi, n_samples)
     q = _member(family, rows)
@@ -48,10 +48,10 @@ def score_function(
 def pathwise(family: Family, phi: Tensor, f: Callable, *, n_samples: Count) -> Tensor:
     """∇_φ f(g(ε, φ)) for every draw of ε, where z = g(ε, φ) ~ q_φ: mean ∇_φ E[f(z)].
 
-    Kingma & Welling (2014, §2.4). The mean is right if f is continuous, and differentiable but for a few
-    points; a step makes it wrong.
+    Kingma & Welling (2014, §2.4). The mean is right if f is continuous, and differentiable except at a few
+    points; if f has a jump, the mean is wrong.
 
-    Arguments and result as for `score_function`; the distribution must have `rsample`, f a derivative.
+    Arguments and result as for `score_function`; the distribution must have `rsample`, and f a derivative.
     """
     rows = _rows(phi, n_samples)
     q = _member(family, rows)
@@ -70,9 +70,9 @@ def pathwise(family: Family, phi: Tensor, f: Callable, *, n_samples: Count) -> T
 
 @checked
 def leave_one_out(values: Floats, scores: Tensor | None = None) -> Tensor:
-    """For every draw the mean value of the others: a baseline without bias (Mnih & Rezende 2016).
+    """For every draw, the mean value of the others: a baseline without bias (Mnih & Rezende 2016).
 
-    values : (K, …) with K ≥ 2 draws first. Returns (K, …, 1) to stand beside scores.
+    values : (K, …), K ≥ 2 draws along the first axis. Returns (K, …, 1), which broadcasts against scores.
     """
     return _mean_of_others(values, "values")[..., None]
 
@@ -101,7 +101,7 @@ def score_function_elbo(model: VAELike, x: Tensor, *, n_samples: Count = 1, base
 
     Value and gradient in θ are those of `objectives.elbo` at the same draws; the KL is in closed form.
 
-    n_samples : K draws an image
+    n_samples : K draws per image
     baseline : subtract from log p(x|z) its mean over the other draws of the same image; needs two draws
     """
     if n_samples < 1 + baseline:

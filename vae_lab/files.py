@@ -1,4 +1,4 @@
-"""Files that are whole or not there: one way to write, one verified file of tensors.
+"""Files written whole or not at all, and a verified file of tensors.
 
 No pickle: a file can be wrong, but it cannot run code.
 """
@@ -29,8 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a new file beside `path` to write to; it takes its place if all goes well, else it is removed.
 
     Where `path` is a link, the file that it leads to is replaced, and the link stays.
-    Whoever dies amid writing leaves the old file, and the new one as .NAME.….part (`remove_parts`). Raises
-    `OSError` if the disk is full or the folder cannot be written.
+    A process that dies while writing leaves the old file, and the new one as .NAME.….part (`remove_parts`).
+    Raises `OSError` if the disk is full or the folder cannot be written.
     """
     path = _behind_links(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -47,16 +47,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_parts(path: Path) -> None:
-    """Remove what a process left that died while it wrote `path`."""
+    """Remove what a process left behind when it died while writing `path`."""
     path = _behind_links(path)
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
 
 
 def replace_files(folder: Path, files: dict[str, bytes], *, own: tuple[str, ...] = ()) -> None:
-    """Put these files into `folder`: all of them, or it is as it was. What else lies there stays.
+    """Put these files into `folder`, all of them or none. Other files there stay.
 
-    own : patterns of names, such as "checkpoint*", that go if they are not among the files
+    own : patterns of names, such as "checkpoint*"; older files that match are removed
 
     Raises `OSError` if that cannot be done.
     """
@@ -94,7 +94,7 @@ def _behind_links(path: Path) -> Path:
 def save_tensors(path: Path, tensors: dict[str, Tensor], record: dict | None = None) -> None:
     """Write named tensors, and a record of plain values, as one safetensors file with its own checksum.
 
-    Raises `OSError` if it cannot be written; what was there is there then.
+    Raises `OSError` if it cannot be written; an earlier file then stays.
     """
     from safetensors.torch import save
 

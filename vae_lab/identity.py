@@ -1,7 +1,7 @@
-"""What a function or a model does, told by code, constants and numbers: equal descriptions, equal behavior.
+"""What a function or a model does, by code, constants and numbers: equal descriptions, equal behavior.
 
-Names do not count, so an edited cell of a notebook is another function though it is called the same. What
-comes with Python or from an installed package is told by its name; everything else by what it holds:
+Names do not count, so an edited cell of a notebook defines another function even under the same name. What
+comes with Python or from an installed package is described by its name; everything else by what it holds:
 bytecode, defaults, closures, the globals it reads, attributes, the bytes of tensors. The weights of a
 described model do not count; its architecture does.
 """
@@ -49,7 +49,7 @@ OF_CLASSES |= {"__qualname__", "__annotate_func__", "__annotations_cache__", "__
 
 
 class UnidentifiableError(TypeError):
-    """Something whose behavior cannot be told from what it holds; the message says what and where."""
+    """Something whose behavior cannot be described by what it holds; the message says what and where."""
 
 
 def describe(**things: Any) -> dict[str, str]:
@@ -68,7 +68,7 @@ def describe(**things: Any) -> dict[str, str]:
 
 
 def differences(there: dict[str, str], here: dict[str, str], *, most: int = 3) -> list[str]:
-    """What differs, each as "where: what there, what here"; short and readable ones first."""
+    """The differences, each as "where: what there, what here", short and readable ones first."""
 
     def rank(name: str) -> tuple:
         values = [side.get(name, "") for side in (there, here)]

@@ -1,7 +1,7 @@
 """The posterior of a latent-variable model without a formula: sums over a grid, and Markov chains.
 
 Everything here works on a log-joint, a function of codes z (K, L) that returns log p(x, z) in nats, up to
-a constant that does not depend on z: one number a code, (K,). The grid also takes (K, B), for B images at
+a constant that does not depend on z: one number per code, (K,). The grid also takes (K, B), for B images at
 the same codes.
 """
 
@@ -26,11 +26,11 @@ EDGE = 1e-3  # of the mass in the outermost cells, at which the grid leaves too 
 
 
 class GridWarning(UserWarning):
-    """A sum over this grid is no integral: it is too coarse for the density, or ends where mass is left."""
+    """A sum over this grid is not the integral: the grid is too coarse, or mass lies beyond it."""
 
 
 class GridPosterior(NamedTuple):
-    """p(z|x) at the cell centers of a grid: K codes, each standing for a cell of the same volume."""
+    """p(z|x) at the cell centers of a grid: K codes, each of which stands for a cell of the same volume."""
 
     codes: Tensor  # (K, L)
     log_density: Tensor  # (K,) or (K, B), log p(z|x) in nats
@@ -96,8 +96,8 @@ def grid_posterior(
     chunk_size : codes to evaluate together, fewer for less memory
     like : as in `grid`
 
-    Warns with `GridWarning` of a grid that is too coarse for what it sums, or ends where there still is
-    mass. Raises `ValueError` for one that is too large or has no mass, and for a log-joint of wrong shape,
+    Warns with `GridWarning` of a grid that is too coarse for what it sums, or beyond which mass lies.
+    Raises `ValueError` for one that is too large or has no mass, and for a log-joint of wrong shape,
     NaN or +∞.
     """
     codes, log_cell = grid(latents, points=points, half_width=half_width, like=like)
@@ -111,9 +111,9 @@ def grid_posterior(
 
 
 def warn_of_unresolved(found: GridPosterior, latents: int, points: int) -> None:
-    """Say where a sum is no integral: of a density that leaps from cell to cell, or goes on beyond the edge.
+    """Warn of a sum that is no integral: the density leaps from cell to cell, or goes on beyond the edge.
 
-    A leap to zero is none: there the density ends.
+    A leap to zero does not count: there the density ends.
     """
     density = found.log_density.view(*[points] * latents, -1)  # (points, …, points, B)
     mass, every = found.mass.view_as(density), tuple(range(latents))
@@ -151,8 +151,8 @@ def metropolis(
     from p(z|x), whatever the start.
 
     log_joint : codes (K, L) → (K,) nats, up to a constant
-    start : (K, L), one state a chain
-    step_size : s, one for all, or (K, 1), one a chain
+    start : (K, L), one state per chain
+    step_size : s, one for all, or (K, 1), one per chain
     generator : of the proposals and decisions, on the device of `start`; default torch's own
 
     Raises `ValueError` for a log-joint of wrong shape, NaN or +∞, or a start that is impossible (−∞).

@@ -2,7 +2,8 @@
 
 The images are a list of N, each as probable as any other, and q(z) = 1/N Σ_n q(z|x_n) is the aggregate
 posterior of *that list*. `q` is what `model.encode` gives for all of them at once, a diagonal Gaussian an
-image; `p` is `model.prior()`. Everything in nats. Mixtures are summed in float64 on the CPU (MPS has none).
+image; `p` is `model.prior()`. Everything is in nats. Mixtures are summed in float64 on the CPU, because
+MPS has none.
 """
 
 from math import ceil, log, pi
@@ -20,10 +21,10 @@ LOOK = "look at the encoder; did training diverge?"
 
 
 class Surgery(NamedTuple):
-    """E_x[KL(q(z|x) ‖ p(z))] = I(x; z) + KL(q(z) ‖ p(z)), one draw of (x, z) an entry.
+    """E_x[KL(q(z|x) ‖ p(z))] = I(x; z) + KL(q(z) ‖ p(z)), one entry per draw of (x, z).
 
-    Source: Hoffman & Johnson 2016. The mean over draws is what the split is about; the standard
-    deviation over the root of K is its standard error.
+    Source: Hoffman & Johnson 2016. The split holds for the means over draws; the standard
+    deviation over the root of K is their standard error.
     """
 
     information: Tensor  # (K,) log q(z|x) − log q(z), whose mean is the mutual information; never above log N
@@ -79,11 +80,11 @@ def log_aggregate_by_coordinate(q: Distribution, z: Tensor, *, chunk_size: Count
 def surgery(q: Distribution, p: Distribution, *, n_samples: Count | None = None, seed: Seed = 0) -> Surgery:
     """Draw (x_n, z ~ q(z|x_n)) and split log q(z|x) − log p(z) at log q(z) (Hoffman & Johnson 2016).
 
-    Unbiased, because q(z) is summed over all N images, x_n itself among them. Of a minibatch it is unbiased
-    for the minibatch only: its information is at most the log of the batch's size, and on average at most
-    that of the whole list.
+    Unbiased, because q(z) is summed over all N images, x_n itself among them. Computed on a minibatch, it is
+    unbiased for that minibatch only, whose information is at most the log of the batch's size, and on average
+    at most that of the whole list.
 
-    n_samples : K; by default N, one code for each image. Images are taken equally often, up to one
+    n_samples : K; by default N, one code for each image. All images are taken equally often, give or take one
     """
     normals = _posteriors(q)
     prior = _prior(p, normals)
@@ -131,7 +132,7 @@ def _moments(q: Distribution, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _posteriors(q: Distribution) -> Normal:
-    """Those of N images, (N, L)."""
+    """The posteriors of N images, (N, L), checked."""
     normals = _normals("q", q)
     if normals.mean.ndim != 2:
         raise ValueError(f"q must be of N images, (N, L), got one of shape {tuple(normals.mean.shape)}")
@@ -139,7 +140,7 @@ def _posteriors(q: Distribution) -> Normal:
 
 
 def _prior(p: Distribution, normals: Normal) -> Normal:
-    """The one that goes with posteriors (N, L)."""
+    """The prior that goes with posteriors (N, L), checked."""
     prior, length = _normals("p", p), normals.mean.shape[1:]
     if prior.mean.shape != length:
         raise ValueError(f"p must be one prior of shape {tuple(length)}, got {tuple(prior.mean.shape)}")

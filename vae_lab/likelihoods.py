@@ -1,7 +1,7 @@
 """What a decoder's output says about pixels: p(x | z) as a `torch.distributions` object.
 
 Each likelihood is a module that turns the decoder's raw numbers (…, C, H, W) into a distribution over
-images whose `log_prob` is one number of nats per image and whose `mean` is the picture to look at.
+images whose `log_prob` is one number per image, in nats, and whose `mean` is the picture to look at.
 `event_dims` says how many trailing axes make one observation: 3 for images, 1 for vectors.
 """
 
@@ -22,7 +22,7 @@ Levels = Annotated[int, whole(0, 30)]
 
 
 class _Observation(Independent):
-    """torch's own, but for an x of another shape than what it describes, which would be stretched to that."""
+    """torch's own, but refuses an x of another shape than its own, which torch would broadcast."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         return super().log_prob(_observed(value, self))
@@ -59,7 +59,7 @@ class Bernoulli(nn.Module):
 
 
 class _Coins(_Bernoulli):
-    """torch's own, but for numbers beyond [0, 1], for which the expression above says nothing."""
+    """torch's own, but refuses numbers outside [0, 1], for which the expression above means nothing."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         return super().log_prob(unit_interval("x", value))
@@ -117,8 +117,8 @@ class _ContinuousBernoulli(Distribution):
 class Gaussian(nn.Module):
     """x = mean + scale · noise: log p(x|z) = −Σ_d (x_d − mean_d)² / 2 scale² − D log scale − D/2 log 2π.
 
-    scale : standard deviation of a pixel given its code, the same for all; what a squared error is
-        weighted by. With `learn=True` it is a parameter that starts there.
+    scale : standard deviation of a pixel given its code, the same for all; it sets the weight
+        of the squared error. With `learn=True` it is a parameter that starts there.
     mean : maps the decoder's raw numbers to means; the default keeps them in [0, 1].
     """
 
@@ -175,7 +175,7 @@ class GaussianWithScales(nn.Module):
 
 
 class WaveletGaussian(nn.Module):
-    """x = mean(z) + noise whose standard deviation depends on its size: fine noise has another than coarse.
+    """x = mean(z) + noise with a standard deviation for each size of detail, from coarse to fine.
 
     log p(x|z) = Σ_j [−‖r_j‖² / 2 s_j² − D_j log s_j − D_j/2 log 2π], r_j the part of x − mean at scale j by
     Haar's wavelets (`wavelets.haar`). They are a rotation, so this is a density over pixels, in the same nats
@@ -250,7 +250,7 @@ def _require_axes(raw: Tensor, event_dims: int) -> None:
 
 
 def _means(function: Callable, raw: Tensor, event_dims: int) -> Tensor:
-    """The means that a function makes of the decoder's numbers."""
+    """The means that a function makes of the decoder's numbers, checked."""
     _require_axes(raw, event_dims)
     mean = function(raw)
     if not isinstance(mean, Tensor) or mean.ndim < event_dims:

@@ -70,7 +70,7 @@ class VAE(nn.Module):
     decoder : codes (N, L) → raw numbers (N, C, H, W) that `likelihood` turns into p(x|z)
     latents : L, the length of a code
 
-    `prior`, `encode` and `decode` return distributions; their `log_prob` is one number of nats an example
+    `prior`, `encode` and `decode` return distributions, whose `log_prob` is one number per example, in nats
     (Kingma & Welling 2014, §2–3). Numbers of another type than the networks' are converted on the way in.
     """
 
@@ -101,7 +101,7 @@ class VAE(nn.Module):
 
     @checked
     def decode(self, z: Tensor) -> Distribution:
-        """p_θ(x|z) for codes z (B, L) or (K, B, L), also a single one (L,); batch shape (B,) or (K, B)."""
+        """p_θ(x|z) for codes z (B, L) or (K, B, L), or a single code (L,); batch shape (B,) or (K, B)."""
         if not z.ndim or z.shape[-1] != self.latents:
             raise ValueError(
                 f"z must be codes of length {self.latents}, (…, {self.latents}), got {tuple(z.shape)}"
@@ -152,8 +152,8 @@ def _is_torchs(error: BaseException) -> bool:
 def check_decoder(model: nn.Module) -> None:
     """Refuse a decoder that squashes its numbers under a likelihood that takes logits and squashes again.
 
-    That shows in its last layer or, where a function does it, in codes that lie farther and farther out: what
-    is not squashed grows with them, and has both signs.
+    Such a decoder shows by its last layer or, where a function squashes, by its outputs for codes farther and
+    farther out: numbers that are not squashed grow with them, and have both signs.
     """
     decoder, likelihood = getattr(model, "decoder", None), getattr(model, "likelihood", None)
     if not getattr(likelihood, "squashes", False) or not isinstance(decoder, nn.Module):
@@ -182,7 +182,7 @@ def check_decoder(model: nn.Module) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Evaluation mode and, with a seed, our own random numbers; as before afterwards, also after an error."""
+    """Evaluation mode and, with a seed, our own random numbers; restored afterward, even after an error."""
     modes = [(module, module.training) for module in model.modules()]
     with devices.same_random_numbers_after(devices.of(model)) if seed is not None else nullcontext():
         if seed is not None:

@@ -38,7 +38,7 @@ class Gate(nn.Module):
 
 
 class Gated(nn.Module):
-    """The layers of an `nn.Sequential`, a gate after each that has weights: (rows, t) → rows."""
+    """The layers of an `nn.Sequential`, with a gate after each that has weights: (rows, t) → rows."""
 
     @checked
     def __init__(self, body: nn.Module):
@@ -64,7 +64,7 @@ class MultiRateVAE(nn.Module):
     encoder, decoder, latents, likelihood : as of a `VAE`; the bodies are `nn.Sequential`s and get gates
     betas : the least and the greatest β > 0
 
-    It is no VAE by itself: `at(beta)` is one.
+    It is not a VAE by itself: `at(beta)` is one.
     """
 
     @checked
@@ -140,9 +140,9 @@ def multi_rate_elbo(
 ) -> MultiRateELBO:
     """The β-ELBO over √β of images x (B, C, H, W), each at a β drawn for it (`MultiRateVAE.draw`).
 
-    A weight for every β leaves the best of each where it is, and says what a network too small for all gives
-    up first. Undivided, the KL of a large β outweighs all else; divided by β, the likelihood of a small one.
-    √β is midway.
+    Dividing by any function of β leaves the optimum for each β where it is, and decides what a network too
+    small for all β gives up first. Undivided, the KL of a large β outweighs all else; divided by β, the
+    likelihood of a small one does. √β is midway.
     """
     if not x.ndim or not len(x):
         raise ValueError(f"x must be images (B, C, H, W), at least one, got shape {tuple(x.shape)}")

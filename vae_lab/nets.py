@@ -1,6 +1,6 @@
 """Encoder and decoder bodies: plain `nn.Sequential`s from images to numbers and back.
 
-Every body ends in raw numbers, without a squashing function: whoever uses it decides what they mean
+Every body ends in raw numbers, without a squashing function: its user decides what they mean
 (codes, means and log-variances, logits). Images are (B, C, H, W), codes (B, L).
 """
 
@@ -44,7 +44,7 @@ def _new(activation: Callable[[], nn.Module]) -> nn.Module:
 
 
 class Expect(nn.Module):
-    """The entrance of an encoder: passes images on, and refuses in one sentence what are not its images.
+    """The entrance of an encoder: passes its images on, and refuses anything else in one sentence.
 
     Their shape is always looked at, their range as `arguments.unit_interval` says.
     """
@@ -143,7 +143,7 @@ def conv_decoder(
 
 @checked
 def parameter_count(module: nn.Module) -> int:
-    """How many numbers training may change."""
+    """How many numbers training can change."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 

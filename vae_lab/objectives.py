@@ -1,6 +1,6 @@
 """What training maximizes: free functions of a model and a batch that return named terms.
 
-Every term is a (B,) tensor, one number an image; `.value` is the quantity that is maximized. The minus
+Every term is a (B,) tensor, one number per image; `.value` is the quantity that is maximized. The minus
 sign and the mean over the batch are written once, in the training loop.
 """
 
@@ -71,7 +71,7 @@ class ELBO(NamedTuple):
 
 
 class PricedELBO(NamedTuple):
-    """E_q[log p(x|z)] − price, where the KL is charged otherwise than in full. `elbo` tells the bound."""
+    """E_q[log p(x|z)] − price, where the price differs from the full KL. `elbo` is still the bound."""
 
     log_lik: Tensor  # (B,)
     kl: Tensor  # (B,)
@@ -120,8 +120,8 @@ def contractive_error(
 ) -> ContractiveError:
     """−(‖x − r(x)‖² + λ ‖∂r/∂x‖²) of the reconstruction r = g∘f (Alain & Bengio 2014).
 
-    Rifai et al. (2011) penalize ∂f/∂x, which a smaller code and a decoder that enlarges it evade, unless the
-    two share their weights; ∂r/∂x cannot be evaded so.
+    Rifai et al. (2011) penalize ∂f/∂x, which a smaller code and a decoder that enlarges it can evade, unless
+    the two share their weights. ∂r/∂x cannot be evaded in this way.
 
     weight : λ ≥ 0; probes : as in `jacobian_norm`
     """
@@ -134,7 +134,7 @@ def contractive_error(
 def sparse_error(model: AutoencoderLike, x: Tensor, weight: NonNegative) -> SparseError:
     """−(‖x − g(z)‖² + λ Σ_l |z_l|) with z = f(x) (after Olshausen & Field 1996).
 
-    The decoder must not be free to enlarge what the encoder makes small: give its columns a fixed length.
+    The decoder must not be free to undo a shrinking of the code: give its columns a fixed length.
     """
     z = model.encode(x)
     error = _misfit(x, model.decode(z))
@@ -180,7 +180,7 @@ def jacobian_norm(function: Callable[[Tensor], Tensor], x: Floats, *, probes: Co
 def elbo(model: VAELike, x: Tensor, *, n_samples: Count = 1, analytic: bool = True) -> ELBO:
     """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)) for images x (B, C, H, W) (Kingma & Welling 2014, eq. 7).
 
-    n_samples : K draws of z ~ q(z|x) an image, over which the first term is averaged
+    n_samples : K draws of z ~ q(z|x) per image, over which the first term is averaged
     analytic : the KL in closed form; else log q(z|x) − log p(z) averaged over the same draws, which has
         the same mean and, in general, more variance
     """
@@ -204,7 +204,7 @@ def _bound(
 def beta_elbo(model: VAELike, x: Tensor, beta: float | Tensor, *, n_samples: Count = 1) -> BetaELBO:
     """The ELBO with its KL weighted by β (Higgins et al. 2017; λ of the lecture slides).
 
-    beta : a number ≥ 0, or one an image as a tensor of shape (B,)
+    beta : a number ≥ 0, or one per image as a tensor of shape (B,)
     """
     beta = _weights(beta) if isinstance(beta, Tensor) else _weight("beta", beta)
     (log_lik, kl), _, _ = _bound(model, x, n_samples)
@@ -227,7 +227,7 @@ def free_bits_elbo(model: VAELike, x: Tensor, free: NonNegative, *, n_samples: C
     The first `free` nats of each latent cost what they would cost unused, so giving them up
     saves nothing.
 
-    free : nats a latent, ≥ 0; at 0 it is the ELBO
+    free : nats per latent, ≥ 0; with 0 it is the ELBO
     """
     (log_lik, kl), q_z, prior = _bound(model, x, n_samples)
     mean_kl = kl_divergence(q_z.base_dist, prior.base_dist).mean(-2, keepdim=True)  # (1, L)
@@ -240,7 +240,7 @@ def capacity_elbo(
 ) -> PricedELBO:
     """E_q[log p(x|z)] − γ |mean over the batch of KL − C| (Burgess et al. 2018, eq. 8).
 
-    capacity : C ≥ 0, the nats of KL to hold; weight : γ ≥ 0, what a nat too many or too few costs
+    capacity : C ≥ 0, the KL to aim at, in nats; weight : γ ≥ 0, what a nat too many or too few costs
     """
     (log_lik, kl), _, _ = _bound(model, x, n_samples)
     missed = (kl.mean(-1, keepdim=True) - capacity).abs()  # (1,)
@@ -248,9 +248,9 @@ def capacity_elbo(
 
 
 def check_terms(terms: Any, model: Any, x: Tensor) -> Any:
-    """The same terms, if they are what an objective must return: named, one number an image each.
+    """The same terms, if they are what an objective must return: named, each one number per image.
 
-    Of M models in one (`ensembles.Ensemble`), (M, B): as many as the model's `batch_shape` says.
+    Those of M models in one (`ensembles.Ensemble`) are (M, B), as the model's `batch_shape` says.
     """
     if not (isinstance(terms, tuple) and hasattr(terms, "_asdict") and hasattr(type(terms), "value")):
         raise TypeError(
@@ -286,7 +286,7 @@ def _weights(beta: Tensor) -> Tensor:
 
 
 def require_same_shape(decoded: tuple[int, ...], given: tuple[int, ...]) -> None:
-    """Broadcasting would turn a decoder of the wrong shape into a wrong number without a word."""
+    """Refuse a decoder of the wrong shape, which broadcasting would silently turn into a wrong number."""
     if tuple(decoded) != tuple(given):
         raise ValueError(
             f"the decoder describes images of shape {tuple(decoded)}, but was given {tuple(given)}; "

@@ -81,7 +81,7 @@ def plot_images(
 ) -> Axes:
     """Draw images (N, C, H, W) as a grid, row by row, each over its caption if it has one.
 
-    images : `Images`, or numbers in [0, 1], or uint8; what strays from [0, 1] a little is clipped
+    images : `Images`, or numbers in [0, 1], or uint8; numbers slightly outside [0, 1] are clipped
     columns : images in a row; by default all are in one row
     """
     x = _pixels("images", images)
@@ -171,7 +171,7 @@ def plot_curves(
     colors: dict | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw named curves, each `(x, y)` or `y` of numbers, and write its name where it ends."""
+    """Draw named curves, each `(x, y)` or `y`, and write its name where it ends."""
     named = {name: _curve(f"curves[{name!r}]", curve) for name, curve in curves.items()}
     colors = {} if colors is None else colors
     if unknown := [name for name in colors if name not in named]:
@@ -233,7 +233,7 @@ def _curve(name: str, curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _require_color(name: str, color) -> None:
-    """Refuse what is no color, before drawing it fails; None is the next one."""
+    """Refuse what is not a color, before drawing it fails; None stands for the next color."""
     try:
         right = color is None or all(0 <= part <= 1 for part in to_rgba(color))
     except (ValueError, TypeError):

@@ -104,8 +104,8 @@ class PPCA:
     def rescaled(self, x: Points) -> "PPCA":
         """The same subspace and noise, W rescaled until the data's codes vary as the prior says: E[zzᵀ] = I.
 
-        It is never less likely, and the step that EM takes slowest where there is little noise (parameter
-        expansion: Liu, Rubin & Wu 1998).
+        The result is never less likely. EM itself takes this step slowly where there is little noise
+        (parameter expansion: Liu, Rubin & Wu 1998).
         """
         q = self.e_step(x)
         from_mean = q.mean - q.mean.mean(0)
@@ -140,7 +140,7 @@ class PPCA:
 def random_start(x: Points, latents: Count, generator: Annotated[torch.Generator, cpu_generator]) -> PPCA:
     """A start for EM: the data's mean, random loadings, and as noise half of the quietest column's variance.
 
-    Noise that is loud at first would drown what columns of small numbers have to say.
+    A larger noise would at first drown out columns of small numbers.
     """
     _check_latents(x, latents)
     half = column_variances(x) / 2  # (D,)
@@ -175,7 +175,7 @@ def closed_form(x: Points, latents: Count) -> PPCA:
 
 
 def _check_latents(x: Tensor, latents: int) -> None:
-    """Refuse as many latents as there are numbers."""
+    """Refuse as many latents as there are columns, or more."""
     if latents >= x.shape[1]:
         raise ValueError(
             f"latents must be from 1 to {x.shape[1] - 1} for data of {x.shape[1]} numbers, got {latents}"

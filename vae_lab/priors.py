@@ -1,7 +1,7 @@
 """Distributions fitted to the codes of images, to draw from in place of N(0, I).
 
 A trained decoder knows the codes that the encoder gave it, q(z) = 1/N Σ_n q(z|x_n), and N(0, I) is not quite
-that. Fitting a p(z) to them afterwards changes no weight of encoder or decoder: samples become more like
+that. Fitting a p(z) to them afterward changes no weight of encoder or decoder: samples become more like
 reconstructions, and the bound of the same VAE rises by as much as KL(q(z) ‖ p(z)) falls.
 """
 
@@ -34,7 +34,7 @@ CODES = 256  # in a step of training for the second VAE
 class WithPrior(nn.Module):
     """A trained VAE with another p(z); its `encode` and `decode` are the same.
 
-    Such a prior need have no closed-form KL: its bound is `elbo(model, x, analytic=False)`.
+    Such a prior need not have a closed-form KL: its bound is `elbo(model, x, analytic=False)`.
     """
 
     @checked

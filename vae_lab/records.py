@@ -18,7 +18,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class RecordError(RuntimeError):
-    """Results that are not there, cannot be written, or must not be replaced; the message says what to do."""
+    """Results that do not exist, cannot be written, or must not be replaced; the message says what to do."""
 
 
 @checked
@@ -69,7 +69,7 @@ def build_decoder(
 def load_decoder(path: Path | str) -> nn.Sequential:
     """The decoder that a run wrote: codes (B, L) → logits (B, C, H, W).
 
-    Raises `RecordError` for a file that is none.
+    Raises `RecordError` for any other file.
     """
     from safetensors import SafetensorError, safe_open
 

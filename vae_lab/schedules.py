@@ -18,7 +18,7 @@ def one_cycle(step: int, total: int, highest: float) -> float:
     """The learning rate of a step: up from a 25th of the highest along a cosine, then down to nearly nothing.
 
     Source: Smith & Topin 2019, as torch's `OneCycleLR`, which this equals; a pure function of the step needs
-    no state. The highest is reached after three tenths of the steps, the last is a 250,000th.
+    no state. The highest rate is reached after three tenths of the steps; the last is a 250,000th of it.
     """
     low, peak = highest / 25, float(0.3 * total) - 1
     if step <= peak:
@@ -77,7 +77,7 @@ class Annealed:
     schedule : progress → the number
 
     `training.fit` asks for `at(progress)` before every step. Called itself, it is the objective at the end of
-    training: that is what a test set is measured by on the way, so that its numbers can be compared.
+    training: a test set is measured by that on the way, too, so that its numbers can be compared.
     """
 
     objective: Callable

@@ -1,7 +1,7 @@
 """Variational inference: the member of a family of distributions that is nearest to a posterior.
 
-Three tools. Sums over a grid, exact for two latents; black-box fitting of a Gaussian to any log-joint that
-can be differentiated; coordinate ascent for the Bayesian mixture of Gaussians. Everything in nats.
+Three tools: sums over a grid, all but exact for two latents; black-box fitting of a Gaussian to any log-joint
+that can be differentiated; coordinate ascent for the Bayesian mixture of Gaussians. Everything is in nats.
 """
 
 from collections.abc import Callable
@@ -112,8 +112,8 @@ def log_integral(log_f: Floats, cell: Positive) -> Tensor:
 def kl_on_grid(log_q: Floats, log_p: Floats, cell: Positive) -> Tensor:
     """KL(q ‖ p) = ∫ q(z) (log q(z) − log p(z)) dz from log-densities (N, …) at the points of a grid.
 
-    Both must be normalized, and the grid hold all but a hundredth of q; of p it may hold less. Where q is 0
-    nothing is added; where q is above 0 and p is 0 the KL is infinite.
+    Both must be normalized, and the grid must hold all but a hundredth of q; it may hold less of p. Where q
+    is 0 nothing is added; where q is above 0 and p is 0 the KL is infinite.
     """
     if log_q.shape != log_p.shape or not log_q.ndim or not log_q.numel():
         raise ValueError(
@@ -173,7 +173,7 @@ def black_box(
     full : any covariance, by its Cholesky factor; else a diagonal one (mean-field)
     n_samples, learning_rate : K draws a step; the rate at the start, brought to zero along a cosine
 
-    The gradient goes by way of z alone: what is left out has mean zero, and without it the gradient has no
+    The gradient passes through z alone: the part left out has mean zero, and without it the gradient has no
     noise once q is the posterior (Roeder et al. 2017). Raises `ValueError` where log p(x, z) is not finite.
     """
     base = start.base_dist if isinstance(start, Independent) else start
@@ -201,7 +201,7 @@ def black_box(
 
 
 def _evaluated(log_joint: Callable, z: Tensor) -> Tensor:
-    """log p(x, z), refused where it would turn into a wrong number without a word."""
+    """log p(x, z), refused where it would silently become a wrong number."""
     values = log_joint(z.clone())  # which it may change
     if not isinstance(values, Tensor) or values.shape != z.shape[:-1] or not values.is_floating_point():
         raise ValueError(
@@ -237,7 +237,7 @@ def _scale(raw: Tensor, full: bool) -> Tensor:
 class BayesianMixture:
     """A mixture of Gaussians whose means are unknown (Blei et al. 2017, §2.1).
 
-    μ_k ~ N(0, prior_scale² I) for each component, c_i uniform on the components, x_i ~ N(μ_{c_i}, scale² I).
+    μ_k ~ N(0, prior_scale² I) for each component, c_i uniform over components, x_i ~ N(μ_{c_i}, scale² I).
     """
 
     components: Count
@@ -263,9 +263,10 @@ def cavi(
     """Maximize the ELBO over one factor at a time, each update exact (Blei et al. 2017, algorithm 2).
 
     x : data (N, D); start : means to begin with (components, D)
-    max_iter : sweeps at the most; tolerance : stop when a sweep raises the ELBO by less than this share of it
+    max_iter : the most sweeps; tolerance : stop when a sweep raises the ELBO by less than this share of it
 
-    Returns q and the ELBO after every sweep, which never falls. It is a local maximum: try several starts.
+    Returns q and the ELBO after every sweep, which never falls. It may end at a local optimum: try
+    several starts.
     """
     start = points(x.shape[1])("start", start)
     if len(start) != model.components:

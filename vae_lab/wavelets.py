@@ -34,7 +34,7 @@ def haar(x: Floats, levels: Natural) -> list[Tensor]:
 
 @checked
 def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
-    """The images (…, C, H, W) of which `haar` gave these parts."""
+    """The images (…, C, H, W) from which `haar` made these parts."""
     if not parts:
         raise ValueError("parts must be those that haar gave, at least the averages, got none")
     x = parts[0]
@@ -58,7 +58,7 @@ def unhaar(parts: Annotated[list[Tensor], several(instance(Tensor))]) -> Tensor:
 
 
 def require_divisible(shape: tuple[int, ...], levels: int) -> None:
-    """Refuse images that cannot be halved so often."""
+    """Refuse images that cannot be halved that often."""
     halvings = [(side & -side).bit_length() - 1 for side in shape[-2:]]  # that each side stands; none of 0
     if len(shape) < 3 or any(levels > most for most in halvings):
         raise ValueError(

@@ -1,6 +1,6 @@
 """Data sets and how they are held: `load` by name, `Images` of your own, `pictures.read` for one file.
 
-`images`, `pixels`: a set of images, and the door that they come by.
+`images`, `pixels`: a set of images, and the checks that they pass on the way in.
 `pictures`: one file as a viewer shows it.
 `sets`: the data sets by name; `mnist`, `afhq`, `toy_faces`: where they come from; `fetch`, `cache`: the disk.
 """

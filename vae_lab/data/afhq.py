@@ -1,7 +1,7 @@
 """Animal Faces-HQ (Choi et al. 2020) from a folder of pictures: read once, then from a verified cache.
 
 The folder has the usual layout, afhq/train/cat/*.jpg, and likewise dog and wild; a part to test on is called
-test or val. Where there is none, every tenth picture to train on is held out.
+test or val. Without one, every tenth training picture is held out.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def read(
     folder : where the folder afhq is. Pictures are cropped to their middle square and resized
         (`pictures.read`); the result is kept in afhq/.cache, or in ~/.cache/vae_lab if that cannot be
         written, and made anew when a picture changes
-    skip_broken : leave pictures out that cannot be read, and say which, in place of refusing them all
+    skip_broken : leave out pictures that cannot be read, and say which, instead of refusing them all
 
     pixels : uint8 of shape (N, 3, side, side); labels : int64 of shape (N,), the place in `SPECIES`
 

@@ -16,8 +16,7 @@ def load_or_make(
     """The tensors that `make` gives: from the first folder that holds them undamaged, else made anew.
 
     What was made is kept as `name`.safetensors in the first folder that can be written. A folder whose owner
-    has marked it read-only stays as it is. A disk that can keep nothing is no reason to stop; that is said
-    once.
+    has marked it read-only stays as it is. If none can be written, a message says so once, and work goes on.
     """
     paths = [folder / f"{name}.safetensors" for folder in folders]
     for path in paths:

@@ -27,8 +27,8 @@ VERSIONS = {
 def fetch(folder: Path) -> None:
     """Put version 1 of the pictures (0.7 GB) into `folder`/afhq, all of them or none, and say what came.
 
-    Raises `DataError` if they cannot be had, are not what they were, or the disk is full. What has arrived is
-    kept then, in `folder`/.kagglehub, and the same call goes on from there.
+    Raises `DataError` if the pictures cannot be had, are not version 1, or the disk is full. What has arrived
+    is then kept in `folder`/.kagglehub, and the same call goes on from there.
     """
     place, store = folder / "afhq", folder / ".kagglehub"
     if _count(place):

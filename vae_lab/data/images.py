@@ -38,9 +38,9 @@ class Images:
     view : how pixels are read as numbers: "plain" x = pixel / 255; "binarized", pixels are 0 or 255;
         "dynamic", every reading draws x ~ Bernoulli(pixel / 255) afresh; "mirrored", every reading turns each
         image left to right with probability 1/2
-    channels : "first" or "last", which is asked for where a shape does not tell
+    channels : "first" or "last", needed only where the shape does not tell
 
-    Raises `ValueError` or `TypeError` for numbers that may not be pixels: out of range, or of unclear scale.
+    Raises `ValueError` or `TypeError` for numbers that cannot be pixels: out of range, or of unclear scale.
     """
 
     pixels: Any
@@ -125,7 +125,7 @@ class Images:
         orders; a dynamic view draws its pixels from torch's own random numbers.
 
         start : how many of the steps to pass over
-        part : (rank, processes) reads every process's own `batch_size` images of a batch that they share
+        part : (rank, processes): of a batch that all processes share, each reads its own `batch_size`
         """
         rank, processes = part
         if not 0 <= rank < processes <= len(self):
@@ -194,7 +194,7 @@ class Dataset:
 
 
 def as_images(name: str, value: Any) -> Images:
-    """The door of every function that takes images: `Images` as they are, and all that `Images` takes."""
+    """The door of every function that takes images: `Images`, and everything from which they are made."""
     if isinstance(value, Images):
         return value
     if isinstance(value, Dataset):

@@ -35,10 +35,10 @@ def read(
 
     source : a path, the bytes of a file, an open file, or a picture of Pillow's
     channels : 1 for gray or 3 for color; by default 1 if the picture is gray
-    side : its middle square, made `side` pixels wide and high by Pillow's Lanczos filter; by default it is
-        left as large as it is
+    side : cut out the middle square, and make it `side` pixels wide and high by Pillow's Lanczos filter; by
+        default the picture stays as it is
 
-    Raises `DataError` if it cannot be read, or if what its numbers mean is not said in it.
+    Raises `DataError` if it cannot be read, or does not say what its numbers mean.
     """
     import numpy as np
 

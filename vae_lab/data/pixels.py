@@ -1,4 +1,4 @@
-"""The door for pixels and labels: what people hold, as tensors, or a sentence on what it may not be."""
+"""The door for pixels and labels: makes tensors of what callers pass, or says in a sentence what is wrong."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def to_look_at(name: str, value: Any) -> Tensor:
 
 
 def clipped(name: str, x: Tensor, *, stray: float = STRAY, far: float = FARTHEST, hint: str = "") -> Tensor:
-    """Values for the eye, cut off at 0 and 1: a decoder without a squash strays. Refuses what strays too far.
+    """Values to look at, cut off at 0 and 1: a decoder without a squash strays. Refuses those far outside.
 
     Trained by squared error, such a decoder strays by under a hundredth on average where there were data, and
     by a tenth elsewhere; one that was trained to give logits by several, anywhere.

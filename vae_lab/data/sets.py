@@ -18,7 +18,7 @@ NAMES = ("digits", *mnist.NAMES, "toy-faces", *afhq.NAMES)
 def root() -> Path:
     """The folder that holds data sets: $VAE_LAB_DATA, or ~/.cache/vae_lab.
 
-    Raises `DataError` if that names the home of a user that there is not.
+    Raises `DataError` if that names the home of a user who does not exist.
     """
     try:
         return path("VAE_LAB_DATA", os.environ.get("VAE_LAB_DATA") or "~/.cache/vae_lab")

@@ -198,7 +198,7 @@ NOT_RECORDED = ("wild-128", "faces-128")  # book/results holds nothing of them
 
 
 class ExperimentError(ValueError):
-    """An experiment that there is not; the message says which there are."""
+    """An experiment that does not exist; the message says which there are."""
 
 
 @checked

@@ -46,8 +46,8 @@ class Budgets:
     """Small VAEs of black-and-white digits: each variant at every budget, learning rate and seed.
 
     steps : of training at budget 1
-    dynamic : pixels are drawn black or white, of images to train on afresh at every use; else the images are
-        taken at half their side, and rounded
+    dynamic : pixels are drawn black or white, those of training images afresh at every use; otherwise images
+        are halved in size, and rounded
     """
 
     source: ClassVar[Source] = EMBEDDED
@@ -76,7 +76,7 @@ class Budgets:
         return {"models": rows, "seconds": {"all": round(time.perf_counter() - start, 3)}}, {}
 
     def drawn(self, train: Images, test: Images) -> tuple[Images, Images]:
-        """The images that are trained on, and those that are measured, on one device."""
+        """The training images and the measured ones, on one device."""
         if not self.dynamic:
             train, test = halved(train), halved(test)
         else:
@@ -99,12 +99,12 @@ class Budgets:
 class Amortization:
     """How far an encoder is from the best Gaussian of each image, the longer it alone is trained.
 
-    A small VAE of black-and-white digits is trained; then its decoder is held, and the encoder trained on.
+    A small VAE of black-and-white digits is trained; then its decoder is frozen, and the encoder trained on.
 
     epochs : of the VAE
-    steps : of the encoder alone, to the nearest pass over the images, after which it is measured; from each
-        to the next is a cycle of the learning rate
-    images : how many of those trained on, and of new ones, get a Gaussian of their own
+    steps : of the encoder alone, to the nearest pass over the images, after which it is measured; from one
+        number to the next, the learning rate goes through one cycle
+    images : how many training images, and how many new ones, get a Gaussian of their own
     search : steps from the encoder's Gaussian to the best diagonal one, twice
     """
 
@@ -158,7 +158,7 @@ class Amortization:
 
 
 def best_diagonal(model: VAE, x: torch.Tensor, *, steps: int):
-    """The best diagonal Gaussian for every image, from the encoder's by gradient steps, twice."""
+    """The best diagonal Gaussian for every image, by two runs of gradient steps from the encoder's."""
 
     def log_joint(z):
         return model.decode(z).log_prob(x) + model.prior().log_prob(z)

@@ -53,8 +53,8 @@ class Comparison:
         return self.distances(x) | row, x
 
     def copied(self, vae: VAE, codes: Tensor) -> dict:
-        """The same distances for reconstructions of training faces, from their codes (N, L), which no prior
-        can better; and the pixel error of held-out ones."""
+        """The same distances for reconstructions of training faces from their codes (N, L), the best that a
+        prior can hope for; and the pixel error of held-out faces."""
         copies = reconstructions(vae, posteriors(vae, self.test).mean)
         error = pixel_error(self.held_out, copies)
         return self.distances(reconstructions(vae, codes[: self.drawn])) | {"pixel_error": error}

@@ -26,8 +26,8 @@ from vae_lab.objectives import beta_elbo
 class Coordinates:
     """The mutual information gap of small VAEs of drawn cats, whose eight factors are known.
 
-    side : of the pictures, in pixels; trained, measured : how many of them
-    betas : weights of the KL; epochs : what each is trained for, once for each number
+    side : of the pictures, in pixels; trained, measured : how many pictures
+    betas : weights of the KL; epochs : the budgets, each of which trains every model anew
     """
 
     source: ClassVar[Source] = DRAWN
@@ -62,7 +62,7 @@ class Coordinates:
         return {"models": rows, "ideal": ideal, "cats": about, "seconds": seconds}, {}
 
     def _measured(self, own: Images, new: Images, truth: Tensor, epochs: int, folder: Path) -> Iterator[dict]:
-        """The gap of every model after so many epochs, and the most that a latent tells of each factor."""
+        """The gap of every model after so many epochs, and what its best latent tells about each factor."""
         pairs = [(beta, seed) for beta in self.betas for seed in self.seeds]
         weights = torch.tensor([beta for beta, _ in pairs], device=own.device)[:, None]
         model = Ensemble([build(self, own.shape, seed) for _, seed in pairs]).to(own.device)

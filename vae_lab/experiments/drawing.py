@@ -1,4 +1,4 @@
-"""Where codes should come from: what a VAE and an autoencoder of the same networks draw, by budget."""
+"""Where codes should come from: what a VAE and an autoencoder draw with the same networks, by budget."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from vae_lab.objectives import ELBO, beta_elbo, elbo
 
 
 def copying(model: VAE, x: Tensor) -> ELBO:
-    """log p(x|z) at the mean code, which has no noise and costs nothing: an autoencoder."""
+    """log p(x|z) at the mean code, without noise and without a price: the objective of an autoencoder."""
     log_lik = model.decode(model.encode(x).mean).log_prob(x)
     return ELBO(log_lik, torch.zeros_like(log_lik))
 
@@ -39,9 +39,9 @@ SOURCES = {"N(0, I)": 0, "Gaussian": 1, "mixture": 10}  # how many components ar
 class Drawing:
     """Digits rounded to black and white at half their side, copied and drawn by small models.
 
-    Codes come from N(0, I), and from a Gaussian and a mixture of ten that are fitted to the codes of images
-    trained on. Two judges: the Fréchet distance by the features of a classifier of these digits, and the mean
-    distance of a drawing from the nearest image trained on.
+    Codes come from N(0, I), and from a Gaussian and a mixture of ten, fitted to the codes of training images.
+    Two judges: the Fréchet distance by the features of a classifier of these digits, and the mean distance
+    from a drawing to the nearest training image.
 
     steps : of training at budget 1
     """
@@ -100,9 +100,9 @@ class Drawing:
 
 @torch.no_grad()
 def codes(model: VAE, images: Images, n: int, *, components: int, noisy: bool) -> Tensor:
-    """n codes (n, L) from N(0, I), or from so many Gaussians fitted to the codes of images.
+    """n codes (n, L) from N(0, I), or from that many Gaussians fitted to the codes of images.
 
-    noisy : whether the codes that are fitted are drawn from the encoder, or its means
+    noisy : fit to codes drawn from the encoder's q(z|x); else to its means
     """
     from sklearn.mixture import GaussianMixture
 

@@ -1,4 +1,4 @@
-"""One VAE for every weight of the KL, to hold against those that were trained for one weight each."""
+"""One VAE for every weight of the KL, to compare with those that were trained for one weight each."""
 
 import time
 from dataclasses import dataclass, replace

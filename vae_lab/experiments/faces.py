@@ -26,7 +26,7 @@ AXES = 12  # directions in which the codes vary most, in the file
 
 @dataclass(frozen=True)
 class OfFaces:
-    """What is trained on faces, and how: what every such experiment says.
+    """What every experiment on faces states: what is trained, on which faces, and how.
 
     data, side : the images, as in `data.load`
     width : of the convolutional nets; they are `nets.conv_encoder` and `nets.conv_decoder`
@@ -81,7 +81,7 @@ def pixel_error(x: Tensor, drawn: Tensor) -> float:
 
 
 def average_face(images: Images) -> Tensor:
-    """The mean of all images, (1, C, H, W): what a code must do better than."""
+    """The mean of all images, (1, C, H, W): the baseline that a code must beat."""
     return images.pixels.cpu().sum(0, keepdim=True, dtype=torch.float64) / (255 * len(images))
 
 

@@ -1,9 +1,9 @@
 """A classifier that needs no names, to judge faces of a single species by its features.
 
-It learns to tell how a picture was turned and whether it was blurred: a task that makes its own labels
-(after Gidaris et al. 2018, who turn only). To know which way is up it has to know how a face is put together;
-to notice that a picture was blurred it has to look at what is fine. Distances in its features are in units of
-their own, which no other network shares.
+It learns to tell how a picture was turned and whether it was blurred, a task that makes its own labels
+(after Gidaris et al. 2018, who only turn pictures). To know which way is up it has to know how a face is put
+together; to notice that a picture was blurred it has to look at what is fine. Distances in its features are
+in units of their own, which no other network shares.
 """
 
 import torch
@@ -26,7 +26,7 @@ def turned_and_blurred(images: Images) -> Images:
 
 
 def blur(x: Tensor, factor: int) -> Tensor:
-    """Images (B, C, H, W) made smaller by averaging squares of pixels, and enlarged again in between."""
+    """Images (B, C, H, W), shrunk by averaging squares of pixels and enlarged again by interpolation."""
     small = F.avg_pool2d(x, factor)
     return F.interpolate(small, size=x.shape[2:], mode="bilinear", align_corners=False)
 
@@ -47,7 +47,7 @@ def seen_by(judge: Classifier, x: Tensor) -> Tensor:
 def judged(judge: Classifier, train: Tensor, test: Images) -> dict:
     """Whether the judge can be trusted, for the record.
 
-    accuracy : how often it names the version of a held-out image rightly, and of which it would guess 1/8
+    accuracy : how often it names the version of a held-out image correctly; by chance, 1/8
     train : the Fréchet distance of training images (N, C, H, W) from held-out ones, the least to hope for
     blurred, noisy : that of held-out images damaged more and more; it should rise
     """

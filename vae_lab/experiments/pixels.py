@@ -1,4 +1,4 @@
-"""Likelihoods of gray pixels: what each makes of the same networks, by budget."""
+"""Likelihoods of gray pixels: what each makes of the same networks, at several budgets."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ class GrayPixels:
             yield row | ({} if scale is None else {"scale": scale.item()})
 
     def trained(self, name: str, budget: int, train: Images, folder: Path) -> list[VAE]:
-        """The trained model of each seed; together where the likelihood has nothing to learn."""
+        """The trained model of each seed; all in one ensemble where the likelihood has nothing to learn."""
         variant = Variant(name, self.hidden, self.hidden, self.latents)
         epochs = max(1, self.steps * budget // (len(train) // self.batch_size))
         recipe = Plain(epochs, self.batch_size, self.learning_rate)

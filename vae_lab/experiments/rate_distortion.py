@@ -117,5 +117,5 @@ def _drawn(e: RateDistortion, model: VAE, judge: Classifier, seed: int) -> Tenso
 
 @torch.no_grad()
 def _accuracy(judge: Classifier, test: Images) -> float:
-    """Which part of the test images the classifier names rightly."""
+    """The share of test images that the classifier names correctly."""
     return (judge(test.read()).argmax(1) == test.labels).float().mean().item()

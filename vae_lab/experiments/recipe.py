@@ -31,7 +31,7 @@ def fit_complete(
 ) -> History:
     """`training.fit` by the recipe of an experiment; where that returns early, `KeyboardInterrupt`.
 
-    So nothing is measured on a model that was stopped, and its checkpoint stays for the next time.
+    So nothing is measured on a model whose training was stopped, and its checkpoint stays for the next time.
     """
     history = fit(
         model,

@@ -29,7 +29,7 @@ OWN = (
 
 
 def provenance(dataset: Dataset, device: torch.device) -> dict:
-    """On which data a figure was found, by which software, on which machine."""
+    """On which data, by which software and on which machine a figure was found."""
     pixels = hashlib.sha256()
     for images in (dataset.train, dataset.test):
         pixels.update(raw_bytes(images.pixels))
@@ -125,7 +125,7 @@ def require_writable(folder: Path, scale: str) -> None:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
-    """Put the files of a record in place of those of an earlier one, whose checkpoints go.
+    """Put the files of a record in place of those of an earlier one, whose checkpoints are removed.
 
     Raises `RecordError` if that fails; the folder is then as it was.
     """

@@ -1,4 +1,4 @@
-"""Figures that several records have, under the same names."""
+"""Figures that several records contain, under the same names."""
 
 import time
 
@@ -17,5 +17,5 @@ def bound(terms) -> dict:
 
 
 def seconds(history: History, start: float) -> dict:
-    """What training took, and what has passed since measuring began at `start`."""
+    """The seconds that training took, and those since measuring began at `start`."""
     return {"training": round(history.seconds, 3), "measuring": round(time.perf_counter() - start, 3)}

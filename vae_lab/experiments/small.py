@@ -1,4 +1,4 @@
-"""Small VAEs of small digits: many of them are trained in a minute."""
+"""Small VAEs of small digits, many of which can be trained in a minute."""
 
 from typing import NamedTuple
 
@@ -50,5 +50,5 @@ def build(variant: Variant, shape, seed: int) -> VAE:
 
 @torch.no_grad()
 def copy_error(model: VAE, x: Tensor) -> float:
-    """The squared error of copies by way of mean codes, a mean over images."""
+    """The squared error of copies decoded from mean codes, averaged over images."""
     return (x - model.decode(model.encode(x).mean).mean).square().flatten(1).sum(1).mean().item()

@@ -39,7 +39,7 @@ DRAWN = Source("toy-faces", 16, "toy-faces", {"redrawn": "as cats, from factors 
 
 
 def faces(name: str, side: int) -> Source:
-    """Animal faces, each mirrored or not whenever it is read to train on."""
+    """Animal faces; each training face is mirrored or not, at random, whenever it is read."""
     return Source(name, side, "toy-faces", {"mirrored": "each training image or not, afresh at every use"})
 
 
@@ -77,7 +77,7 @@ def _on_disk(source: Source) -> bool:
 
 
 def _complete(dataset: data.Dataset) -> data.Dataset:
-    """The same, unless it is to hold all species and does not."""
+    """The same data; an error if a species that it should hold is missing."""
     if dataset.name != "afhq":
         return dataset
     found = dataset.train.labels.unique().tolist()

@@ -2,7 +2,7 @@
 
 `likelihood`: log p(x). `classifier`, `inception`: networks whose features judge images,
 trained here or FID's own. `distances`, `neighbors`: how two sets of features differ; `resampling`:
-how much of that is chance. `disentanglement`: which coordinate of a code knows which factor.
+how much of that is chance. `disentanglement`: which coordinate of a code tells about which factor.
 """
 
 from vae_lab.metrics.classifier import Classifier, fit_classifier

@@ -15,8 +15,8 @@ BATCH = 128  # images a step
 class Classifier(nn.Module):
     """A small convolutional network that names what an image shows, by features that judge other models.
 
-    shape : (C, H, W) of its images; classes : how many names it knows; features : F, the numbers before
-        the last layer
+    shape : (C, H, W) of its images; classes : how many labels it tells apart; features : F, the numbers
+        before the last layer
     """
 
     @checked

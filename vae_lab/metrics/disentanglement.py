@@ -1,4 +1,4 @@
-"""Which coordinate of a code knows which factor of the image."""
+"""Which coordinate of a code tells about which factor of the image."""
 
 from typing import Annotated, NamedTuple
 
@@ -18,7 +18,7 @@ class InformationGap(NamedTuple):
 
     @property
     def normalized(self) -> Tensor:
-        """I(z_l; v) / H(v), (L, V), from 0 to 1: the part of a factor that one coordinate tells."""
+        """I(z_l; v) / H(v), (L, V), from 0 to 1: how much of a factor's entropy one coordinate tells."""
         return self.information / self.entropy
 
     @property
@@ -42,11 +42,11 @@ def mutual_information_gap(
     Each coordinate and each factor is cut into `bins` of equally many rows, and the mutual information is
     that of the bins. A column of at most `bins` values, a species say, is taken as it is.
 
-    codes : (N, L), *drawn* from q(z|x), z = `model.encode(x).sample()`. Not its means: bins of equally many
-        see order, not scale, and the mean of an inactive coordinate can be in the order of a factor, by a
-        thousandth of the noise that hides it. A coordinate that is constant knows nothing.
+    codes : (N, L), *drawn* from q(z|x), z = `model.encode(x).sample()`. Not its means: bins of equal counts
+        see order, not scale, and the means of an inactive coordinate can be ordered like a factor although
+        they vary by a thousandth of the noise that hides them. A coordinate that is constant tells nothing.
     factors : (N, V), numbers
-    bins : more tell finer, and need more rows: where z_l knows nothing, I is not 0 but on average
+    bins : more are finer, and need more rows: where z_l tells nothing, I is not 0 but on average about
         (bins − 1)² / 2N nats
 
     Raises `ValueError` for codes and factors that do not match, are not finite, fewer rows than `bins`, or a

@@ -46,13 +46,14 @@ def kernel_distance(a: Points, b: Points, *, chunk_size: Count = CHUNK_SIZE) -> 
 
     The kernel is k(x, y) = (xᵀy/F + 1)³. The three means estimate, without bias whatever N and M, the squared
     maximum mean discrepancy (Gretton et al. 2012, lemma 6); over features of an Inception network it is the
-    kernel Inception distance, KID (Bińkowski et al. 2018). To average it over random subsets, as papers do
-    to save memory, estimates the same number: `subsample` does it.
+    kernel Inception distance, KID (Bińkowski et al. 2018). Averages over random subsets, which papers take
+    to save memory, estimate the same number: `subsample` makes them.
 
     a : features (N, F); b : features (M, F) of the same layer
     chunk_size : rows to compare with all others at a time; the result depends on it only by rounding
 
-    The error is the jackknife's, which leaves each row out once; where both sets are alike it is too large.
+    The standard error is the jackknife's, which leaves out each row once; where both sets have the same
+    distribution, it is too large.
 
     Raises `ValueError` for features that do not match, fewer than three rows, or numbers that are not finite.
     """

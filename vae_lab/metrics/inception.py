@@ -1,7 +1,7 @@
-"""The Fréchet Inception distance of pytorch-fid, from tensors in place of folders.
+"""The Fréchet Inception distance of pytorch-fid, from tensors instead of folders.
 
-pytorch-fid's own network does the work, with its weights and its resizing. Without them there is no FID: what
-another network's features give is another number, whatever the formula.
+pytorch-fid's own network does the work, with its weights and its resizing. Without them there is no FID: the
+features of another network give another number, although by the same formula.
 """
 
 import hashlib
@@ -49,10 +49,10 @@ Dims = Annotated[int, _layer]
 def fid(real: ImagesLike, generated: ImagesLike, *, dims: Dims = 2048, chunk_size: Count = 50) -> float:
     """The Fréchet distance of Inception features (Heusel et al. 2017), as `python -m pytorch_fid` gives it.
 
-    It is biased upward, the more the fewer pictures: compare only equal numbers of them, and of one size,
-    since every picture is resized to 299×299 (bilinear, without antialiasing). Of fewer than 2,048 pictures
-    the covariance of 2,048 features is singular; the command's matrix root then rounds, in the fourth decimal
-    of a distance of hundreds, where this sum of singular values does not.
+    It is biased upward, and more so with fewer pictures: compare only equal numbers of pictures, and of one
+    size, since every picture is resized to 299×299 (bilinear, without antialiasing). Of fewer than 2,048
+    pictures the covariance of 2,048 features is singular; the command's matrix root then rounds, in the
+    fourth decimal of a distance of hundreds, where this sum of singular values does not.
 
     real, generated : see `inception_features`, which says the rest
 
@@ -67,13 +67,14 @@ def fid(real: ImagesLike, generated: ImagesLike, *, dims: Dims = 2048, chunk_siz
 @checked
 @torch.no_grad()
 def inception_features(images: ImagesLike, *, dims: Dims = 2048, chunk_size: Count = 50) -> Tensor:
-    """What pytorch-fid's Inception network says of each picture, (N, dims), on the CPU.
+    """The features of each picture in pytorch-fid's Inception network, (N, dims), on the CPU.
 
     images : `Images` or what they are made of, numbers in [0, 1] say, rounded to 256 levels as in a PNG file.
-        One channel is repeated to three. A view that draws black and white is not drawn: its pixels count
+        One channel is repeated to three. A view that draws black and white at random is ignored: the stored
+        pixels count
     dims : 2048, the last layer before the classes, which "FID" means where nothing else is said; 64, 192 and
         768 are the means over the picture of earlier ones, whose distances are on other scales
-    chunk_size : pictures in the network together, on the device where `images` are
+    chunk_size : pictures that go through the network together, on the device of `images`
 
     The features of the last few sets are kept. The first call fetches the weights into torch's hub folder,
     $TORCH_HOME/hub/checkpoints; a file with another checksum is refused.
@@ -110,7 +111,7 @@ def fid_by_command(real: Path | str, generated: Path | str, *, dims: Dims = 2048
 
 
 def _checked_folder(name: str, folder: Path) -> Path:
-    """The whole path of a folder that the command can read, and would not refuse after half a minute."""
+    """The absolute path of a folder, checked for what the command would refuse after half a minute."""
     from PIL import Image
 
     if not folder.is_dir():

@@ -31,12 +31,12 @@ def log_likelihood(
 
     images : read once each, so the dynamic view draws one x an image, the same for every K
     n_samples : K, the draws of a code for each image
-    seed : of the images' draws, as in `training.evaluate`, and, by its successor, of the codes
+    seed : of the images' draws, as in `training.evaluate`; seed + 1 is that of the codes
     chunk_size : codes to decode at once, fewer for less memory: 1,000 MNIST digits take some 30 MB. The
         draws do not depend on it, the result only by rounding
 
     Returns nats, one number an image, of shape (N,) on the model's device. Leaves the mode of the model and
-    torch's random numbers as they were. Raises `NotFiniteError` where a figure would be none.
+    torch's random numbers as they were. Raises `NotFiniteError` if an estimate is not finite.
     """
     images = images.to(devices.of(model))
     if getattr(model, "batch_shape", ()):

@@ -62,7 +62,7 @@ def _nearest(rows: Tensor, pool: Tensor) -> Tensor:
 def precision_recall(
     real: Points, generated: Points, *, k: Count = 3, chunk_size: Count = CHUNK_SIZE
 ) -> PrecisionRecall:
-    """How many generated features lie among the real ones, and how many real among the generated.
+    """The share of generated features that lie among the real ones, and of real ones among the generated.
 
     To lie among a set is to be no farther from one of its members than that member's own k-th nearest
     neighbor in the set (Kynkäänniemi et al. 2019, eq. 1 and 2). Both depend on how many rows there are:

@@ -1,4 +1,4 @@
-"""How far a number computed from two sets of rows would move, had other rows been drawn."""
+"""How much a number computed from two sets of rows would vary, had other rows been drawn."""
 
 from collections.abc import Callable
 
@@ -15,8 +15,8 @@ def bootstrap(function: Callable, a: Tensor, b: Tensor, *, replicates: Count = 1
     Their standard deviation estimates the standard error of function(a, b). Their mean and quantiles are
     honest only for a function without bias. A drawn set repeats rows: a Fréchet distance, which few rows
     bias upward, is biased a second time, so that most values lie above function(a, b); a row is its own
-    nearest neighbor, so that precision and recall fall; and a kernel distance counts equal pairs. For these
-    take `subsample`.
+    nearest neighbor, so that precision and recall fall; and a kernel distance counts pairs of equal rows. For
+    these take `subsample`.
 
     function : takes rows like a and rows like b, gives a number, or a tuple of numbers
     a, b : rows (N, …) and (M, …); both are drawn anew
@@ -37,13 +37,14 @@ def subsample(
     replicates: Count = 100,
     seed: Seed = 0,
 ) -> Tensor:
-    """function(a*, b*) for sets drawn from a and b without replacement: no row is there twice.
+    """function(a*, b*) for sets drawn from a and b without replacement, so that no row appears twice.
 
     size : rows of each set; by default half of a's rows and half of b's. Then the standard deviation of the
         values estimates the standard error of function(a, b) at *all* rows (the delete-half jackknife, Shao
-        & Wu 1989): half the rows double the variance, and what drawn halves share halves it again. That is
-        exact for a mean. Of a biased function the deviation is somewhat too large, the more the fewer rows,
-        and the mean of the values is biased as at half the rows: draw the deviation around function(a, b)
+        & Wu 1989): with half the rows the variance doubles, and because the drawn halves share rows, it is
+        halved again. That is exact for a mean. For a biased function the deviation is somewhat too large,
+        and more so with few rows, and the mean of the values has the bias of half the rows: center the error
+        on function(a, b)
 
     With a `size` it gives the curve of a biased distance over the number of images, or, of 1,000 rows, the
     subsets over which papers average the kernel distance.

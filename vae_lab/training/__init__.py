@@ -1,6 +1,6 @@
-"""Training: `fit` a model, go through the `steps` yourself, `evaluate` what came of it.
+"""Training: `fit` a model, or go through the `steps` yourself; then `evaluate` it.
 
-`loop`: the step, the loop, and `fit` around them. `run`: what has happened, and how to go back.
+`loop`: the step, the loop, and `fit` around them. `run`: what has happened so far, and how to go back.
 `checkpoint`: the file to resume from. `memory`: the batch that fits.
 """
 

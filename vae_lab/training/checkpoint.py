@@ -1,4 +1,4 @@
-"""The file of a training run: what makes it this run's, and when it is written."""
+"""The file of a training run: what ties it to that run, and when it is written."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class CheckpointError(RuntimeError):
 
 
 class Resumable(Protocol):
-    """What can be kept in a file and put back: `run.Run`."""
+    """Something that can be kept in a file and restored: `run.Run`."""
 
     device: torch.device
 
@@ -30,13 +30,13 @@ class Resumable(Protocol):
 
 
 class Checkpoint:
-    """The file of one run, which no other run may go on from.
+    """The file of one run, from which no other run may go on.
 
     settings : the arguments that make a run this one
-    behavior : what objective and model do, as `identity.describe` tells; asked for again later on, to see
-        that they still do
+    behavior : what objective and model do, as `identity.describe` says; called again later, to see that
+        they still do the same
     epochs : of the whole run; `cycles` are those at which a cycle of the learning rate ends, the last of them
-    extend : whether a file of fewer epochs may be gone on from, by one more cycle
+    extend : whether to go on from a file of fewer epochs, by one more cycle
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Checkpoint:
             raise self._of_another(f"epochs {there[-1]} there, {epochs} here{more}")
 
     def open(self, run: Resumable) -> bool:
-        """Put the run where its file says it was, or write the file for the first time; whether it was there.
+        """Put the run where its file says it was, or write the first file; returns whether there was one.
 
         Raises `CheckpointError` for a file that is not this run's, `OSError` if it cannot be written.
         """

@@ -1,4 +1,4 @@
-"""Training: a loop to hold in the head, and a convenience around it that loses nothing."""
+"""Training: a loop short enough to keep in mind, and a convenience around it that loses nothing."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -72,7 +72,7 @@ def steps(
     terms : the objective's named terms, each (B,) and detached
 
     Raises `ValueError` for terms of another shape, for a decoder that squashes what its likelihood will
-    squash again, and for an optimizer of another model's parameters, or one that descends.
+    squash again, and for an optimizer of another model's parameters, or one set to maximize.
     """
     groups = getattr(optimizer, "param_groups", [])
     if groups and not {id(p) for group in groups for p in group["params"]} & set(map(id, model.parameters())):
@@ -113,10 +113,10 @@ def fit(
 ) -> History:
     """Maximize `objective` by Adam under a one-cycle learning rate, and return what happened.
 
-    images, test : `Images`, or what they are made of; moved to the device of the model. Those to test are
-        what the terms are measured on, ten times along the way and at the end
+    images, test : `Images`, or what they are made of; moved to the device of the model. The terms are
+        measured on `test`, ten times along the way and at the end
     objective : a function of model and images; one with a method `at(progress)`, such as
-        `schedules.Annealed`, is asked before every step what it is then
+        `schedules.Annealed`, is replaced before every step by what that returns
     batch_size : images a step, for each process; "auto" takes what fits in memory (a power of two, at
         most 128 or a fiftieth of the images)
     learning_rate : the highest rate, reached after three tenths of the steps and then brought to zero
@@ -124,9 +124,9 @@ def fit(
     checkpoint : a file to resume from, written every half minute and at the end; called again with the same
         arguments, `fit` goes on where the file says it was, and ends with the same weights. Objective and
         model are compared by what they do
-    extend : go on for longer: the file may be of fewer epochs, and those that are missing are one more cycle
-        of the learning rate
-    init_from : another run's checkpoint, whose weights this run begins with
+    extend : go on for longer: the file may be of fewer epochs, and the missing ones form one more cycle of
+        the learning rate
+    init_from : another run's checkpoint, with whose weights this run begins
     precision, compile : see `devices.accelerated`
 
     Ctrl-C (the stop button) ends training early and leaves the weights that were best on `test`, or the
@@ -206,7 +206,7 @@ def _adam(model: nn.Module, learning_rate: float, ends: list[int]) -> tuple:
 
 
 def _check(model, images: Images, test: Images | None, objective, processes: int, compile: bool) -> None:
-    """Say in one sentence what does not fit together, before anything is changed."""
+    """Refuse in one sentence what does not fit together, before anything is changed."""
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no parameter that may change; unfreeze some with requires_grad_()")
     if any(map(nn.parameter.is_lazy, model.parameters())):
@@ -256,8 +256,8 @@ def evaluate(
 ):
     """The mean of each named term over `images`, as the objective's own tuple of Python floats.
 
-    Of M models in one (`Ensemble`) each is a tensor (M,), one mean a model. Leaves the state of training as
-    it was: the model's modes, and torch's random numbers.
+    For M models in one (`Ensemble`), each is a tensor (M,), one mean per model. Leaves the model's modes and
+    torch's random numbers as they were.
 
     Raises `NotFiniteError` where the objective is not finite on average.
     """

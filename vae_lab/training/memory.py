@@ -1,4 +1,4 @@
-"""How large a batch fits in memory: found out by trying, and said where one does not."""
+"""How large a batch fits in memory: found by trying, and named where one does not fit."""
 
 import copy
 import traceback

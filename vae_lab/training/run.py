@@ -22,7 +22,7 @@ EXPLODED = 10.0  # times worse than at the first step
 
 
 class TrainingDiverged(RuntimeError):
-    """The objective is no finite number any more, or has exploded; the message says what to try.
+    """The objective is no longer finite, or has exploded; the message says what to try.
 
     history : what happened until then. The model has its last good weights.
     """
@@ -34,9 +34,9 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass
 class History:
-    """What training went through: one entry a step, each the mean over that step's batch.
+    """What training went through: one entry per step, each the mean over that step's batch.
 
-    terms : name of a term → its batch means, each a number, of M models in one (`Ensemble`) a list of M;
+    terms : name of a term → its batch means, each a number, or for M models in one (`Ensemble`) a list of M;
         "value" is the objective itself
     test : the steps after which the test set was measured, and the mean terms found there
     total : how many steps the run has
@@ -90,7 +90,7 @@ class Run:
         return self.optimizer.param_groups[0]["lr"]
 
     def keep_in(self, file: Checkpoint) -> None:
-        """Go on from what is in the file, and keep there what happens."""
+        """Go on from what is in the file, and keep writing to it."""
         self.file = file
         if file.open(self):
             print(f"Resuming {written(file.path)} after step {self.steps} of {self.history.total}.")
@@ -100,7 +100,7 @@ class Run:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def record(self, terms: tuple, learning_rate: float) -> None:
-        """Take down what a step gave; now and then read the numbers, measure and save."""
+        """Record what a step gave; now and then read the numbers, measure and save."""
         named = {**terms._asdict(), "value": terms.value}
         self.names, row = tuple(named), torch.stack([term.mean(-1) for term in named.values()])
         self.pending.append((learning_rate, row))
@@ -153,7 +153,7 @@ class Run:
     def stop_diverged(self, what: str, bad: int, learning_rate: float) -> None:
         """Go back to the last weights that gave a good number, and raise `TrainingDiverged`.
 
-        bad : the first step, counted from 0, that did not
+        bad : the first step, counted from 0, that gave a bad one
         """
         taken, weights = next((pair for pair in reversed(self.good) if pair[0] < bad), self.good[0])
         self.model.load_state_dict(weights)
@@ -233,8 +233,9 @@ class Run:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether Ctrl-C was pressed; a second press interrupts at once.
 
-    So a step that has begun is finished, and weights, optimizer and history belong together. Only the main
-    thread is sent signals, and processes in a group would wait for one another: there it is always false.
+    So a step that has begun is finished, and weights, optimizer and history belong together. Always false
+    outside the main thread, which alone gets signals, and in a group, whose processes would wait for one
+    another.
     """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread() or devices.process()[1] > 1:
@@ -254,7 +255,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def progress_bar(total: int, begun: int):
-    """A bar where somebody looks, at a terminal or in a notebook; elsewhere none."""
+    """A bar where somebody can see it, at a terminal or in a notebook; elsewhere none."""
     from tqdm import tqdm
 
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -264,7 +265,7 @@ def progress_bar(total: int, begun: int):
 
 
 def first_bad(values: list[float], first: int) -> int | None:
-    """The first step from `first` on whose value is not finite, or where the run of them has exploded.
+    """The first step from `first` on whose value is not finite, or at which the values have exploded.
 
     A single wild step is let pass: most of the steps since the last reading, and of the last three, must be
     far below the first.
@@ -278,7 +279,7 @@ def first_bad(values: list[float], first: int) -> int | None:
 
 
 def lowest(values: list[float]) -> float:
-    """What is below this has exploded."""
+    """The value below which a run has exploded."""
     return values[0] - EXPLODED * (abs(values[0]) + 1)
 
 

@@ -75,8 +75,8 @@ def bound(
 
     log_joint : codes (N, 2) in float64 → log p(x, z) (N,), for one x; must have died out at 3 `half_width`
     start : where q begins: two means, two standard deviations, a correlation; default a round q in the middle
-    presets : by name, such five numbers for a button to go to
-    half_width : the plane shows [−half_width, half_width] both ways
+    presets : by name, five such numbers, to which a button goes
+    half_width : the plane shows [−half_width, half_width] on both axes
     depth : nats below log p(x) that the bar shows
 
     Sums are taken in the page, over a grid of 145 × 145 points that reaches beyond the plane.

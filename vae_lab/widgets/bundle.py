@@ -1,7 +1,7 @@
 """One ES module and one style sheet per widget, out of files that share code.
 
-A static page cannot resolve a relative import, so the files are joined in order, and their imports of one
-another dropped, and their comments, which every page would carry; on disk each stays a module of its own that
+A static page cannot resolve a relative import, so the files are joined in order, without their imports of one
+another and without their comments, which every page would carry. On disk each stays a module of its own that
 Node can load.
 """
 

@@ -101,13 +101,13 @@ def _flat(module: nn.Module) -> list[nn.Module]:
 
 
 def _kind(module: nn.Module) -> type:
-    """The layer of torch's or of this package's that it is, or is derived from."""
+    """The layer of torch or of this package that this is, or from which it is derived."""
     ours = ("torch.nn.modules.", Gated.__module__)
     return next(base for base in type(module).__mro__ if base.__module__.startswith(ours))
 
 
 def _step(layer: nn.Module, x: Tensor, y: Tensor) -> _Step | None:
-    """What the page has to do for one layer that made `y` from `x`; nothing where only the shape changes."""
+    """What the page has to do for one layer that made `y` from `x`; nothing if only the shape changes."""
     match layer:
         case nn.Identity() | nn.Flatten() | nn.Unflatten():
             return None

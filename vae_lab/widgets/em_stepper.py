@@ -20,7 +20,7 @@ class EMStepper(anywidget.AnyWidget):
     """Points, K Gaussians whose means can be dragged, and buttons for the E-step and the M-step.
 
     Trait parameters holds six numbers a component (log weight, mean, covariance xx, xy, yy); source, those
-    that the responsibilities come from, none before the first E-step; trace, (step, bound, log p(x)) of each
+    from which the responsibilities come, none before the first E-step; trace, (step, bound, log p(x)) of each
     half-round. See `em_stepper`, which fills them.
     """
 

@@ -56,8 +56,8 @@ def flipbook(
     """Pictures with one slider over them: the training step, the width of a bottleneck, the KL weight.
 
     frames : (T, H, W) gray or (T, H, W, 3) RGB; uint8, or floating-point numbers in [0, 1]
-    name : what the slider sets; values : T of it as they are to be read, default 1 … T
-    captions : T lines, each shown under its frame and read to those who do not see it
+    name : what the slider sets; values : T values of it, as they are shown, default 1 … T
+    captions : T lines, each shown under its frame, and read aloud by screen readers
     curve : T numbers across and T numbers up, one point a frame, joined by a line; press on it to go there
     axes : what the curve's two numbers are; start : the frame shown first
 

@@ -72,10 +72,10 @@ def kl_explorer(
     """A slider over β, and what it moves: reconstructions, samples, the cloud of codes, rate and distortion.
 
     model : with a Bernoulli likelihood and a decoder of layers that `decoder.export` knows
-    images : seen by the encoder: the first ten are shown, 200 dotted, 1,000 measured
+    images : for the encoder: the first 10 are shown, 200 drawn as dots, 1,000 measured
     separate : rows (β, rate, distortion in nats) of models trained for one β each, drawn as dots
     betas : the ends of the slider, default the model's
-    start : the β to begin with; hint : one line on what to try
+    start : the β at the beginning; hint : one line on what to try
 
     The page runs the decoder at any β. Means, scales, rate and distortion are computed here at 41 β, evenly
     spaced in log β, and interpolated there by cubics.

@@ -67,13 +67,13 @@ def latent_explorer(
     prior: bool = True,
     hint: str = HINT,
 ) -> Panel:
-    """A plane to drag a code in, a slider for each of its L coordinates, and the image a decoder makes of it.
+    """A plane in which to drag a code, a slider for each of its L coordinates, and the image decoded from it.
 
     decoder : codes (B, L) → images (B, C, H, W) in [0, 1], C 1 or 3, of layers that `decoder.export` knows;
         append nn.Sigmoid() to one that ends in logits
     codes : (N, L), drawn as points; evenly thinned to 1,500 of them, fewer if L is above 16
     labels : (N,) whole numbers or strings that color the codes
-    ranges : (low, high) for every coordinate, or L such pairs; default: what holds the codes and the prior
+    ranges : (low, high) for every coordinate, or L such pairs; default: room for the codes and the prior
     names : of the L coordinates, default z₁, z₂, …
     start : where the point begins, default the first code
     prior : whether to draw N(0, I), as circles at one, two and three standard deviations

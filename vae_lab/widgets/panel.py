@@ -12,7 +12,7 @@ class Panel(ipywidgets.VBox):
     def __init__(
         self, view: ipywidgets.DOMWidget, sliders: dict[str, ipywidgets.Widget], *, linked: str = "value"
     ):
-        """sliders : by the trait of `view` that each moves; linked : the sliders' own trait"""
+        """sliders : by the name of the trait of `view` that each moves; linked : the sliders' own trait"""
         for trait, slider in sliders.items():
             ipywidgets.jslink((slider, linked), (view, trait))
         columns = ipywidgets.GridBox(

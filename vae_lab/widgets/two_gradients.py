@@ -24,8 +24,9 @@ class TwoGradients(anywidget.AnyWidget):
     """A Gaussian and one of its draws under an objective f, and what two estimators make of many draws.
 
     Traits mu and sigma hold the Gaussian; objective is "bowl" (−½ (z − 1)²), "waves" (sin 5z) or "step" (1
-    where z > 1); noise are the kept ε and which says the one shown; baseline, whether the score's f(z) is
-    taken relative to its mean over the other draws. See `two_gradients`, which fills them.
+    where z > 1); noise holds the ε that are kept, which the number of the one shown, and baseline whether
+    the score's f(z) is taken relative to its mean over the other draws. See `two_gradients`, which fills
+    them.
     """
 
     _esm = script("ui.js", "scale.js", "gradients.js", "two_gradients.js")
