@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 import torch
+import yaml
 from built_book import DESKTOP, EXPLORERS, FILES, HTML, PAGES, PHONE, ROOT
 from ipywidgets.embed import dependency_state
 from sliders import by_keyboard, by_pointer, differs, picture
@@ -189,9 +190,11 @@ def test_what_is_laid_out_later_takes_the_room_it_was_given(visit, size):
 @pytest.mark.parametrize(("condition", "passes"), [("1 < 2", True), ("2 < 1", False)])
 def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition, passes):
     """The sentinel, and its control: the same tiny book with a claim that holds."""
-    for name in ("_config.yml", "site"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "site").symlink_to(ROOT / "site")
     (tmp_path / "book").mkdir()
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    config["sphinx"]["config"]["renamed"] = {}
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), "utf8")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
     shutil.copy(ROOT / "book/references.bib", tmp_path / "book")
     source = f"from vae_lab import claim\n\nclaim('one is less than two', {condition})"
