@@ -85,8 +85,7 @@ class Budgets:
 
     def _trained(self, variant: Variant, rate: float, budget: int, train, test, folder) -> Iterator[dict]:
         """The mean terms of each seed's model on test images."""
-        epoch = len(train) // self.batch_size
-        recipe = Plain(max(1, self.steps * budget // epoch), self.batch_size, rate)
+        recipe = Plain.of_steps(self.steps * budget, train, self.batch_size, rate)
         model = Ensemble([build(variant, train.shape, seed) for seed in self.seeds]).to(train.device)
         name = f"checkpoint-{variant.name.replace(' ', '-')}-{rate:g}-{budget}.safetensors"
         fit_complete(model, train, OBJECTIVES[variant.objective], recipe=recipe, checkpoint=folder / name)

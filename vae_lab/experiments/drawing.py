@@ -75,14 +75,13 @@ class Drawing:
 
     def _measured(self, name: str, budget: int, train, test, judge, folder: Path) -> Iterator[dict]:
         """What each seed's model copies and draws."""
-        epochs = max(1, self.steps * budget // (len(train) // self.batch_size))
         variant = Variant(name, self.hidden, self.hidden, self.latents)
         model = Ensemble([build(variant, train.shape, seed) for seed in self.seeds]).to(train.device)
         fit_complete(
             model,
             train,
             OBJECTIVES[name],
-            recipe=Plain(epochs, self.batch_size, self.learning_rate),
+            recipe=Plain.of_steps(self.steps * budget, train, self.batch_size, self.learning_rate),
             checkpoint=folder / f"checkpoint-{name}-{budget}.safetensors",
         )
         x, seen = test.read(), train.read().flatten(1)

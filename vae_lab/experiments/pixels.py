@@ -70,8 +70,7 @@ class GrayPixels:
     def trained(self, name: str, budget: int, train: Images, folder: Path) -> list[VAE]:
         """The trained model of each seed; all in one ensemble where the likelihood has nothing to learn."""
         variant = Variant(name, self.hidden, self.hidden, self.latents)
-        epochs = max(1, self.steps * budget // (len(train) // self.batch_size))
-        recipe = Plain(epochs, self.batch_size, self.learning_rate)
+        recipe = Plain.of_steps(self.steps * budget, train, self.batch_size, self.learning_rate)
         members = [build(variant, train.shape, seed) for seed in self.seeds]
         for model in members:
             model.likelihood = LIKELIHOODS[name]()

@@ -25,6 +25,11 @@ class Plain(NamedTuple):
     batch_size: int
     learning_rate: float
 
+    @classmethod
+    def of_steps(cls, steps: int, images: Images, batch_size: int, learning_rate: float) -> "Plain":
+        """As many passes over the images as so many steps complete, at least one."""
+        return cls(max(1, steps // (len(images) // batch_size)), batch_size, learning_rate)
+
 
 def fit_complete(
     model: nn.Module, images: Images, objective: Callable = elbo, *, recipe: Recipe, **options
