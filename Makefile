@@ -107,7 +107,7 @@ _build/palette.css: vae_lab/colors.py .venv/.installed
 	@mkdir -p _build && $(BIN)/python -m vae_lab.colors > $@
 
 site/dist/book.css: $(BROWSER_SOURCES) _build/palette.css site/node_modules/.package-lock.json
-	@echo "Bundling styles, fonts, widgets and MathJax ..."
+	@echo "Bundling styles, fonts and widgets ..."
 	@cd site && $(NODE) node browser/build.js
 
 site/node_modules/.package-lock.json: site/package-lock.json .venv/.installed

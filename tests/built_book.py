@@ -40,7 +40,7 @@ def serve():
 
 
 def visits(browser, host):
-    """The fixture `visit`: open a page and wait until its equations and widgets stand.
+    """The fixture `visit`: open a page and wait until its widgets stand.
 
     What goes wrong there fails the test.
     """
@@ -66,7 +66,6 @@ def visits(browser, host):
             ),
         )
         page.goto(f"{origin}/{name}", wait_until="load")
-        page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
         page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
         return page
 

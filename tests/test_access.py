@@ -32,7 +32,6 @@ def page(browser, request):
     context = browser.new_context(viewport=SCREEN, reduced_motion="reduce", color_scheme="light")
     page = context.new_page()
     page.goto(f"{HTML.as_uri()}/{request.param}", wait_until="load")
-    page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
     page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
     page.evaluate(UNFOLD)
     page.add_script_tag(path=AXE)
@@ -203,7 +202,6 @@ def test_letters_of_twice_the_size_fit(browser):
     for name in ("book/index.html", "book/04-em.html"):
         page = large.new_page(viewport=SCREEN)
         page.goto(f"{HTML.as_uri()}/{name}", wait_until="load")
-        page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
         assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
         assert page.evaluate("document.documentElement.scrollWidth") <= SCREEN["width"], name
         assert page.evaluate(CUT) == [], name

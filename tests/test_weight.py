@@ -59,7 +59,6 @@ def load(browser, url: str, *, explorer: bool):
     page.goto(url, wait_until="load")
     if explorer:
         page.wait_for_function("vitals.slider")
-    page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')")
     page.wait_for_timeout(300)  # what a late font would still move
     vitals = page.evaluate("vitals")
     page.close()

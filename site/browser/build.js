@@ -1,6 +1,6 @@
 // Builds dist/, everything the book's pages load that is not Sphinx's own: nothing comes from another host.
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const dist = "dist";
@@ -32,6 +32,9 @@ await build({
   loader: { ".woff2": "file", ".svg": "dataurl", ".png": "dataurl" },
 });
 
+// The search: loaded by its own page.
+await build({ ...shared, entryPoints: ["browser/search.js"], outdir: dist, format: "iife" });
+
 // The widget manager: one classic script, loaded only by pages with widgets.
 await build({
   ...shared,
@@ -47,22 +50,6 @@ await build({
   loader: { ".svg": "dataurl" },
   plugins: [unneeded],
 });
-
-// MathJax: our configuration, which calls its loader, the components it names, one font.
-await build({ ...shared, entryPoints: ["browser/mathjax.js"], outdir: `${dist}/mathjax`, format: "iife" });
-const component = (/** @type {string} */ name) => `node_modules/mathjax/${name}`;
-for (const name of [
-  "startup.js",
-  "core.js",
-  "input/tex.js",
-  "input/tex/extensions",
-  "output/chtml.js",
-  "a11y/assistive-mml.js",
-])
-  cpSync(component(name), `${dist}/mathjax/${name}`, { recursive: true });
-const font = "node_modules/@mathjax/mathjax-stix2-font";
-for (const name of ["chtml.js", "chtml"])
-  cpSync(`${font}/${name}`, `${dist}/mathjax/font/${name}`, { recursive: true });
 
 // The licenses of what the pages load ask to travel with it; tools for development stay here.
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));

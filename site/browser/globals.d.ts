@@ -7,16 +7,23 @@ interface MathNode {
   isInferred: boolean;
   texClass: number | null;
   text?: string;
+  setText?(text: string | undefined): void;
   childNodes: MathNode[];
-  attributes: { get(name: string): any; set(name: string, value: string): void; isSet(name: string): boolean };
+  attributes: {
+    get(name: string): any;
+    set(name: string, value: string): void;
+    isSet(name: string): boolean;
+    unset(name: string): void;
+  };
   isKind(kind: string): boolean;
   walkTree(visit: (node: MathNode) => void): void;
 }
 
 interface Window {
-  MathJax: any;
   widgetsShown: Promise<void>; // set by widgets.js
 }
-declare const MathJax: any;
+declare var MathJax: any;
+declare var searchable: any[]; // set by search-index.js
 declare var defineAnywidget: (names: string[], factory: (base: object) => object) => void;
 declare module "anywidget";
+declare module "mathjax";

@@ -61,14 +61,6 @@ class PageManager extends ManagerBase {
   }
 }
 
-/** Sliders' labels may hold `$…$`; ipywidgets asks MathJax 2 to set them. @param {HTMLElement} label */
-function typeset(label) {
-  if (!/\$[^$]+\$/.test(label.textContent)) return;
-  label.classList.add("mathjax_process"); // the class on which Sphinx lets MathJax work
-  label.innerHTML = label.innerHTML.replace(/\$([^$]+)\$/g, "\\($1\\)");
-  MathJax.startup.promise?.then(() => MathJax.typesetPromise([label])); // earlier, it is one of the page's
-}
-
 /** When a widget of ours stands in this place. @param {Element} place */
 const drawn = (place) =>
   new Promise((resolve) => {
@@ -76,24 +68,44 @@ const drawn = (place) =>
     watcher.observe(place, { childList: true, subtree: true });
   });
 
-async function show() {
-  if (window.MathJax) window.MathJax.Hub ??= { Queue: (/** @type {any[]} */ [, , label]) => typeset(label) };
+const manager = new PageManager();
+/** @type {Map<string, any>} */
+const models = new Map();
+
+/** Whether something of the page that comes after this is there already. @param {Node | null} node @returns {boolean} */
+const passed = (node) => node !== null && (node.nextSibling !== null || passed(node.parentNode));
+
+/** The scripts of a kind that have come whole. @param {string} kind */
+const whole = (kind) =>
+  [...document.querySelectorAll(kind)].filter((script) => document.readyState !== "loading" || passed(script));
+
+/** Show what has come of the page: each widget's state stands before it. */
+async function showThese() {
+  for (const state of whole(STATE)) {
+    state.remove();
+    for (const model of await manager.set_state(JSON.parse(state.textContent))) models.set(model.model_id, model);
+  }
   const all = [];
-  for (const state of document.querySelectorAll(STATE)) {
-    const manager = new PageManager();
-    const models = new Map((await manager.set_state(JSON.parse(state.textContent))).map((m) => [m.model_id, m]));
-    for (const script of document.querySelectorAll(VIEW)) {
-      const model = models.get(JSON.parse(script.textContent).model_id);
-      if (!model) continue;
-      const place = Object.assign(document.createElement("div"), { className: "widget-area" });
-      script.replaceWith(place);
-      all.push(drawn(place));
-      Widget.attach((await manager.create_view(model)).luminoWidget, place);
-    }
+  for (const script of whole(VIEW)) {
+    const model = models.get(JSON.parse(script.textContent).model_id);
+    if (!model) continue;
+    const place = Object.assign(document.createElement("div"), { className: "widget-area" });
+    script.replaceWith(place);
+    all.push(drawn(place));
+    Widget.attach((await manager.create_view(model)).luminoWidget, place);
   }
   const patience = new Promise((resolve) => setTimeout(resolve, 2000)); // should one fail
   await Promise.race([Promise.all(all), patience]);
 }
 
-// What the page does not need for its widgets waits for this: equations (mathjax.js), the theme's scripts (layout.html).
+/** Show widgets while the page comes, and all of them when it has come. */
+async function show() {
+  while (document.readyState === "loading") {
+    await showThese();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await showThese();
+}
+
+// What the page does not need for its widgets waits for this: the theme's scripts (layout.html).
 window.widgetsShown = new Promise((resolve) => show().finally(resolve));

@@ -8,6 +8,7 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser
 
 import code_cells
+import first_paint
 from dom import put, rename, take, wrap
 
 UNWANTED = {  # attributes, by the elements that have them
@@ -53,6 +54,7 @@ def mend(html: str) -> str:
     for sidebar in page.css(":not(header) > #pst-primary-sidebar"):
         wrap(page, sidebar, "header")
     code_cells.measure(page)
+    first_paint.put_off(page)
     return page.html
 
 

@@ -1,4 +1,4 @@
-// Run by pdf.py in a page whose equations are set and whose widgets are drawn: what to print of it, as
+// Run by pdf.py in a page whose widgets are drawn: what to print of it, as
 // [title, HTML that needs no script and whose ids are the page's own, styles that scripts brought].
 (/** @type {[string, string[], string]} */ [name, pages, site]) => {
   const article = /** @type {HTMLElement} */ (document.querySelector("article"));
@@ -48,5 +48,5 @@
   const styles = Array.from(sheets, ({ sheet }) =>
     Array.from(sheet?.cssRules ?? [], (rule) => rule.cssText).join("\n"),
   );
-  return [article.querySelector("h1")?.textContent.trim(), article.innerHTML, styles]; // MathJax brings rules of its own
+  return [article.querySelector("h1")?.textContent.trim(), article.innerHTML, styles];
 };

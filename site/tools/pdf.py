@@ -41,7 +41,6 @@ def read(browser, name: str, pages: list[str], site: str) -> tuple[str, str, lis
     """(title, HTML, styles that scripts brought) of a page."""
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
     page.goto((HTML / "book" / f"{name}.html").as_uri())
-    page.wait_for_function("!document.querySelector('.math:not(:has(mjx-container))')", timeout=WAIT)
     page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')", timeout=WAIT)
     page.wait_for_timeout(500)  # the first drawing
     result = page.evaluate(ARTICLE, [name, pages, site])

@@ -1,0 +1,50 @@
+"""The text comes first, and each widget's state with it.
+
+The book's tools put the state of all the widgets of a page, a megabyte, before its text, and scripts that a
+browser stops for. Here a widget's state stands right before the widget, so that it moves as soon as its part
+of the page has come; and scripts wait.
+"""
+
+import json
+import re
+
+from selectolax.lexbor import LexborHTMLParser
+
+from dom import put
+
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def put_off(page: LexborHTMLParser) -> None:
+    """Move the widgets' state to where they stand; let no script of the page's head hold up its text."""
+    for script in page.css("head script[src]"):
+        if not {"defer", "async", "type"} & set(script.attrs):
+            put(script, {"defer": "defer"})
+    for script in page.css("head script:not([src])"):
+        if script.text().startswith("DOCUMENTATION_OPTIONS"):  # it waits for the script that makes them
+            put(script, {"type": "module"})
+    whole = page.css_first(f'head script[type="{STATE}"]')
+    if whole is None:
+        return
+    notebook = json.loads(whole.text())
+    left = notebook["state"]
+    for view in page.css(f'script[type="{VIEW}"]'):
+        wanted = needed(left, json.loads(view.text())["model_id"])
+        part = notebook | {"state": {name: left.pop(name) for name in wanted}}
+        script = page.create_node("script")
+        put(script, {"type": STATE})
+        text = json.dumps(part, separators=(",", ":")).replace("</", "<\\/")
+        script.insert_child(text)
+        view.insert_before(script, move=True)
+    whole.decompose()
+
+
+def needed(models: dict[str, dict], root: str) -> list[str]:
+    """The models that a widget refers to, itself among them, and those that link them."""
+    refers = {name: set(re.findall(r"IPY_MODEL_(\w+)", json.dumps(model))) for name, model in models.items()}
+    found, ahead = set(), {root}
+    while ahead:
+        found |= ahead
+        ahead = {other for name in ahead for other in refers[name] & set(models)} - found
+    return [name for name in models if name in found or (refers[name] and refers[name] <= found)]

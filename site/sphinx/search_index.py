@@ -1,0 +1,64 @@
+"""Sphinx extension: the places that a search finds, which are sections and the terms of the glossary.
+
+They are written as a script, because a page opened from a folder may load one and cannot fetch data.
+`browser/search.js` searches them.
+"""
+
+import json
+from pathlib import Path
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+INDEX = "search-index.js"
+# What of a section is no text to search: code and what it prints, figures, and what only helps to read.
+NOT_TEXT = (
+    "script, style, svg, pre, .cell_input, .widget-area, .headerlink, .eqno, details.above-input > summary"
+)
+
+
+def sections(html: str, address: str) -> list[dict]:
+    """The places of one page, in its order."""
+    page = LexborHTMLParser(html)
+    title = page.css_first("article h1")
+    if title is None:
+        return []
+    for equation in page.css("article .math"):
+        equation.replace_with(equation.css_first("math").text())
+    for element in page.css(", ".join(f"article {kind}" for kind in NOT_TEXT.split(", "))):
+        element.decompose()
+    about = {"page": words(title), "kind": "chapter" if title.css_first(".section-number") else "other"}
+    found = []
+    for term in reversed(page.css("article dl.glossary > dt[id]")):
+        entry = {"section": words(term), "text": words(term.next), "defines": "", "kind": "term"}
+        found.append(about | entry | {"url": f"{address}#{term.attrs['id']}"})
+        term.next.decompose()
+        term.decompose()
+    for section in reversed(page.css("article section[id]")):  # the innermost first
+        heading = section.css_first("h1, h2, h3, h4")
+        if heading is not None:
+            place = {"section": words(heading), "url": f"{address}#{section.attrs['id']}"}
+            heading.decompose()
+            defines = " · ".join(words(strong) for strong in section.css("strong"))
+            found.append(about | place | {"text": words(section), "defines": defines})
+            section.decompose()
+    return found[::-1]
+
+
+def words(node: LexborNode) -> str:
+    return " ".join(node.text().split())
+
+
+def write(app, exception):
+    if exception or app.builder.name != "html":
+        return
+    found = []
+    for name in sorted(app.env.found_docs):
+        address = app.builder.get_target_uri(name)
+        found += sections(Path(app.outdir, address).read_text("utf8"), address)
+    script = f"globalThis.searchable = {json.dumps(found, ensure_ascii=False, separators=(',', ':'))};\n"
+    Path(app.outdir, "_static", INDEX).write_text(script, "utf8")
+
+
+def setup(app):
+    app.connect("build-finished", write)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
