@@ -75,21 +75,6 @@ def test_the_site_has_one_address():
 # Search
 
 
-@pytest.mark.parametrize("by", ["file", "http"])
-def test_search_finds_pages_without_a_server_too(visit, by):
-    page = visit("search.html?q=entropy", by=by)
-    results = page.locator("#search-results li a")
-    results.first.wait_for()
-    page.wait_for_function("document.querySelector('#search-results').innerText.includes('found')")
-    names = {unquote(urlsplit(link.get_attribute("href")).path) for link in results.all()}
-    assert {"book/derivations.html", "book/06-elbo.html", "book/glossary.html"} <= names
-    results.first.click()
-    page.wait_for_url("**/book/*.html*")
-    assert "entropy" in page.locator("article").inner_text().lower()
-    page = visit("search.html?q=zzyzx", by=by)
-    page.wait_for_function("document.querySelector('#search-results').innerText.includes('did not match')")
-
-
 # Addresses that are none, or none any more
 
 

@@ -1,6 +1,7 @@
 // Builds dist/, everything the book's pages load that is not Sphinx's own: nothing comes from another host.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const dist = "dist";
@@ -8,6 +9,7 @@ rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
 
 // What base-manager imports and no notebook of ours can need: ipywidgets 7, and a sanitizer for descriptions in HTML.
+// And jQuery without requests and effects.
 /** @type {import("esbuild").Plugin} */
 const unneeded = {
   name: "unneeded",
@@ -15,6 +17,9 @@ const unneeded = {
     b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({
       path,
       namespace: "empty",
+    }));
+    b.onResolve({ filter: /^jquery$/ }, () => ({
+      path: fileURLToPath(import.meta.resolve("jquery/dist/jquery.slim.js")),
     }));
     b.onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {}" }));
   },
@@ -31,6 +36,9 @@ await build({
   assetNames: "fonts/[name]",
   loader: { ".woff2": "file", ".svg": "dataurl", ".png": "dataurl" },
 });
+
+// What links lead to, on every page.
+await build({ ...shared, entryPoints: ["browser/previews.js"], outdir: dist, format: "iife" });
 
 // The search: loaded by its own page.
 await build({ ...shared, entryPoints: ["browser/search.js"], outdir: dist, format: "iife" });

@@ -1,13 +1,19 @@
-"""Sphinx extension: code cells that are quick to lay out.
+"""Sphinx extension: code cells that leave the story its room, and are quick to lay out.
 
-Each says how many lines and columns it has, so that a browser can leave it for later (`content-visibility` in
-the theme) and still give it its room.
+The code that checks a claim folds behind its tick, and so does a cell that does nothing else. And each cell
+says how many lines and columns it has, so that a browser can leave it for later (`content-visibility` in the
+theme) and still give it its room.
 """
 
+import ast
+
+from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
 from pygments.formatters import HtmlFormatter
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, Text
 from selectolax.lexbor import LexborHTMLParser
 from sphinx.highlighting import PygmentsBridge
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 
 class QuietFormatter(HtmlFormatter):
@@ -24,12 +30,73 @@ class QuietFormatter(HtmlFormatter):
 
 
 def measure(page: LexborHTMLParser) -> None:
-    """Tell the theme how many lines and columns each code cell has."""
+    """Tell the theme how many lines and columns each code cell has, and give each fold a name of its own."""
     for cell in page.css("div.cell_input"):
         lines = cell.css_first("pre").text().split("\n")
         cell.attrs["style"] = f"--lines: {len(lines) - 1}; --columns: {max(map(len, lines))}"
+    for fold in page.css(
+        "details.hide"
+    ):  # they read alike: who does not see the cell hears how its code begins
+        code = fold.css_first("pre")
+        for title in fold.css("summary > .admonition-title") if code is not None else []:
+            first = page.create_node("span")
+            first.attrs["class"] = "visually-hidden"
+            first.insert_child(f", which begins with {code.text().split(chr(10))[0]}")
+            title.insert_child(first)
+
+
+class FoldChecks(SphinxPostTransform):
+    """Fold the code of claims, and put it behind their ticks."""
+
+    default_priority = 198  # before myst-nb folds what is tagged
+    formats = ("html",)
+
+    def run(self):
+        for cell in list(self.document.findall(nodes.container)):
+            if cell.get("nb_element") != "cell_code" or len(cell.children) != 2 or cell.get("hide_mode"):
+                continue
+            code, output = cell.children
+            source = next(iter(code.findall(nodes.literal_block)))
+            before, checks = ("", source.astext()) if only_ticks(output) else split(source.astext())
+            if not checks:
+                continue
+            fold = HideCodeCellNode(
+                prompt_show="How we checked", prompt_hide="How we checked", classes=["check"]
+            )
+            fold.append(code)
+            cell.children = [output, fold]
+            if before:
+                shown = code.deepcopy()
+                cell.insert(0, shown)
+                replace(next(iter(shown.findall(nodes.literal_block))), before)
+                replace(source, checks)
+
+
+def only_ticks(output: nodes.Element) -> bool:
+    shown = [raw.astext() for raw in output.findall(nodes.raw) if raw["format"] == "html"]
+    other = [*output.findall(nodes.literal_block), *output.findall(nodes.image)]
+    return bool(shown) and not other and all(html.startswith('<p class="claim"') for html in shown)
+
+
+def split(source: str) -> tuple[str, str]:
+    """A cell's code up to its first claim, and from there to the end."""
+    lines = source.split("\n")
+    for statement in ast.parse("\n".join(line if line[:1] not in "%!" else "" for line in lines)).body:
+        call = getattr(statement, "value", None)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "claim":
+            first = statement.lineno - 1
+            while first and lines[first - 1].startswith("#"):
+                first -= 1
+            return "\n".join(lines[:first]).strip("\n"), "\n".join(lines[first:])
+    return source, ""
+
+
+def replace(block: nodes.literal_block, text: str) -> None:
+    block.rawsource, block.children = text, []
+    block += nodes.Text(text)
 
 
 def setup(app):
+    app.add_post_transform(FoldChecks)
     PygmentsBridge.html_formatter = QuietFormatter
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -22,8 +22,7 @@ def sections(html: str, address: str) -> list[dict]:
     title = page.css_first("article h1")
     if title is None:
         return []
-    for equation in page.css("article .math"):
-        equation.replace_with(equation.css_first("math").text())
+    spell_out(page)
     for element in page.css(", ".join(f"article {kind}" for kind in NOT_TEXT.split(", "))):
         element.decompose()
     about = {"page": words(title), "kind": "chapter" if title.css_first(".section-number") else "other"}
@@ -42,6 +41,19 @@ def sections(html: str, address: str) -> list[dict]:
             found.append(about | place | {"text": words(section), "defines": defines})
             section.decompose()
     return found[::-1]
+
+
+def spell_out(page: LexborHTMLParser) -> None:
+    """Leave of each equation its signs."""
+    for equation in page.css(".math"):
+        equation.replace_with(equation.css_first("math").text())
+
+
+def prose(node: LexborNode) -> str:
+    """The words of an element, with its equations spelled out; the element stays as it is."""
+    copy = LexborHTMLParser(node.html)
+    spell_out(copy)
+    return words(copy.body)
 
 
 def words(node: LexborNode) -> str:

@@ -1,8 +1,10 @@
 """Sphinx extension: what of the theme no option and no template changes."""
 
 import re
+import shutil
 from pathlib import Path
 
+from fontTools import subset
 from sphinx.errors import ExtensionError
 
 
@@ -36,7 +38,45 @@ def calm(app, exception):
     path.write_text(script, "utf8")
 
 
+ICON = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"\}')
+FACE = re.compile(r"@font-face\{[^}]*Font Awesome[^}]*\}")
+
+
+def few_icons(app, exception):
+    """Leave of Font Awesome what the pages use: a dozen of its two thousand icons, which weigh 200 kB."""
+    if exception or app.builder.format != "html":
+        return
+    static = Path(app.outdir, "_static")
+    sheet, fonts = static / "styles/pydata-sphinx-theme.css", static / "vendor/fontawesome/webfonts"
+    files = [*Path(app.outdir).rglob("*.html"), static / "scripts/pydata-sphinx-theme.js"]
+    used = {name for path in files for name in re.findall(r"\bfa-[\w-]+", path.read_text("utf8"))}
+    css, kept = sheet.read_text("utf8"), {}
+
+    def keep(rule: re.Match) -> str:
+        names = set(re.findall(r"fa-[\w-]+", rule[1]))
+        if names & used:
+            kept[int(rule[2], 16)] = names
+        return rule[0] if names & used else ""
+
+    css = ICON.sub(keep, css)
+    css, faces = FACE.subn("", css)
+    if not kept or faces < 1:
+        raise ExtensionError(f"{sheet.name} has changed: see where its icons are now, for theme.few_icons")
+    font = subset.load_font(fonts / "fa-solid-900.ttf", subset.Options())
+    maker = subset.Subsetter()
+    maker.populate(unicodes=kept)
+    maker.subset(font)
+    shutil.rmtree(fonts)
+    font.save(static / "vendor/fontawesome/icons.ttf")
+    face = (
+        "@font-face{font-family:'Font Awesome 6 Free';font-weight:900;font-display:block;"
+        "src:url(../vendor/fontawesome/icons.ttf)}"
+    )
+    sheet.write_text(face + css, "utf8")
+
+
 def setup(app):
     app.connect("html-page-context", offer_colab, priority=900)  # after the theme has made its buttons
     app.connect("build-finished", calm)
+    app.connect("build-finished", few_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

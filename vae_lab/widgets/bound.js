@@ -171,7 +171,13 @@ function makeNumbers(evidence) {
   const total = html("output");
   const line = (/** @type {string} */ name, /** @type {Element} */ value) =>
     html("div", {}, html("span", {}, name), value);
-  const root = html("div", { class: "numbers" }, line("ELBO", elbo), line("+ KL", kl), line("= log p(x)", total));
+  const root = html(
+    "div",
+    { class: "numbers", "aria-live": "polite" },
+    line("ELBO", elbo),
+    line("+ KL", kl),
+    line("= log p(x)", total),
+  );
   const update = (/** @type {{elbo: number, kl: number}} */ terms) => {
     elbo.textContent = written(terms.elbo, 0.01);
     kl.textContent = written(terms.kl, 0.01);

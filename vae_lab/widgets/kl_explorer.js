@@ -273,7 +273,7 @@ function makeNumbers(step) {
   const outputs = Object.keys(names).map((name) => html("output", { class: name }));
   const root = html(
     "div",
-    { class: "numbers" },
+    { class: "numbers", "aria-live": "polite" },
     ...Object.values(names).map((name, i) => html("div", {}, html("span", {}, name), outputs[i])),
   );
   const update = (/** @type {number} */ beta, /** @type {number} */ rate, /** @type {number} */ distortion) => {

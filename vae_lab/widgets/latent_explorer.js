@@ -73,7 +73,13 @@ function render({ model, el }) {
   const numbers = html("div", { class: "numbers", "aria-live": "polite" });
   const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
   const left = plane ? [html("div", {}, plane.root, plane.legend, choose)] : [];
-  const right = html("div", {}, html("div", { class: "caption" }, "the decoder’s image"), image.canvas, numbers);
+  const right = html(
+    "div",
+    { class: "decoded" },
+    html("div", { class: "caption" }, "the decoder’s image"),
+    image.canvas,
+    numbers,
+  );
   const back = button("Put it back", () => latents.write({ ...model.get("start") }));
   const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
   const stage = html("div", { class: "stage" }, ...left, right);

@@ -99,7 +99,13 @@ function planeElements() {
   const paper = svg("rect", { class: "paper", width: SIDE, height: SIDE });
   const clipped = svg("svg", { class: "clipped", "aria-hidden": true, width: SIDE, height: SIDE }, back, cross);
   const arrows = svg("path", { class: "arrows", d: ARROWS });
-  const handle = svg("g", {}, svg("circle", { class: "halo", r: 22 }), arrows, svg("circle", { class: "dot", r: 8 }));
+  const handle = svg(
+    "g",
+    { class: "grip" },
+    svg("circle", { class: "halo", r: 22 }),
+    arrows,
+    svg("circle", { class: "dot", r: 8 }),
+  );
   const tip = svg("text", { class: "tip", "text-anchor": "middle" });
   const size = { viewBox: `-34 -24 ${SIDE + 46} ${SIDE + 58}`, width: SIDE + 46, height: SIDE + 58 };
   const role = { tabindex: 0, role: "slider", "aria-roledescription": "point in a plane" };

@@ -248,7 +248,7 @@ function makeNumbers(state) {
     return { value, root: html("div", {}, html("span", {}, name), value) };
   });
   const noise = html("div", { class: "noise" });
-  const root = html("div", { class: "numbers" }, noise, ...lines.map((line) => line.root));
+  const root = html("div", { class: "numbers", "aria-live": "polite" }, noise, ...lines.map((line) => line.root));
   const update = () => {
     const { mu, sigma, eps, z, objective } = state.read();
     const { step } = state;

@@ -86,17 +86,28 @@ export function mount(model, el, root, traits, draw) {
   };
 }
 
-/** Follow a pointer over `pad` from press to release: `move` gets its place in `box`, in [0, 1]² when inside.
+const SIDEWAYS = 8; // pixels that a finger goes before it drags rather than scrolls
+
+/** Follow a pointer over `pad` from press to release: `move` gets its place in `box`, in [0, 1]² when inside. A finger
+ * drags a handle at once, and the rest when it taps or goes sideways: up or down it scrolls the page.
  * @param {SVGElement} pad @param {SVGElement} box @param {(across: number, down: number) => void} move */
 export function draggable(pad, box, move) {
+  let drags = false;
+  let [left, top] = [0, 0];
   pad.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     pad.setPointerCapture(event.pointerId);
-    move(...placeIn(box, event));
+    [left, top] = [event.clientX, event.clientY];
+    drags = event.pointerType !== "touch" || !!(/** @type {Element} */ (event.target).closest(".grip, .handle"));
+    if (drags) move(...placeIn(box, event));
   });
   pad.addEventListener("pointermove", (event) => {
-    if (pad.hasPointerCapture(event.pointerId)) move(...placeIn(box, event));
+    if (!pad.hasPointerCapture(event.pointerId)) return;
+    const across = Math.abs(event.clientX - left);
+    drags ||= across > SIDEWAYS && across > Math.abs(event.clientY - top);
+    if (drags) move(...placeIn(box, event));
   });
+  pad.addEventListener("click", (event) => move(...placeIn(box, event)));
 }
 
 /** Where a pointer is in an element: 0 at its left or top, 1 at its right or bottom.
@@ -106,10 +117,22 @@ export function placeIn(box, event) {
   return [(event.clientX - left) / width, (event.clientY - top) / height];
 }
 
-/** @type {Record<string, [number, number]>} */
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+const FAR = 1e6; // steps, beyond the end of every range
 
-/** Let the arrow keys move what has the focus: by a step to the right or up, or back; with Shift, by five.
+/** @type {Record<string, [number, number]>} */
+const KEYS = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowDown: [0, -1],
+  ArrowUp: [0, 1],
+  PageDown: [0, -10],
+  PageUp: [0, 10],
+  Home: [-FAR, 0],
+  End: [FAR, 0],
+};
+
+/** Let keys move what has the focus: arrows by a step to the right or up, or back, with Shift by five; Page up and
+ * down by ten; Home and End to the left and the right end.
  * @param {SVGElement} handle @param {(right: number, up: number) => void} move in steps */
 export function onArrows(handle, move) {
   handle.addEventListener("keydown", (event) => {

@@ -1,0 +1,75 @@
+"""Widgets on a phone: what a control changes is seen while it is moved, and a swipe scrolls."""
+
+import pytest
+from built_book import EXPLORERS, FILES, HTML
+
+pytestmark = pytest.mark.site
+
+BAR = 56  # pixels at the top that the page's own bar covers
+SIZE = {"width": 390, "height": 600}
+SHOWN = "canvas, .numbers, .bar, .chart"  # what moves with a control
+
+
+@pytest.fixture
+def phone(browser):
+    context = browser.new_context(viewport=SIZE, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page = context.new_page()
+
+    def open_page(name):
+        page.goto(f"{HTML.as_uri()}/{name}", wait_until="load")
+        page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
+        page.wait_for_function("!document.querySelector('.widget-area:not(:has(.vae-widget))')")
+        return page
+
+    yield open_page
+    context.close()
+
+
+TOGETHER = """([bar, shown]) => [...document.querySelectorAll(".widget-area")].map((area) => {
+  const seen = (e) => {
+    const { top, bottom, height } = e.getBoundingClientRect();
+    return top >= Math.min(bar, innerHeight - height) - 1 && bottom <= innerHeight + 1;
+  };
+  const all = area.querySelector(".vae-widget").querySelectorAll(shown);
+  const parts = [...all].filter((e) => e.checkVisibility());
+  return [...area.querySelectorAll("[role=slider]")].filter((e) => e.checkVisibility()).map((slider) => {
+    const name = slider.getAttribute("aria-label") ?? slider.getAttribute("aria-valuetext");
+    slider.scrollIntoView({ block: "nearest" }); // within its row of sliders
+    const fits = parts.some((part) => [
+      () => scrollBy(0, part.getBoundingClientRect().top - bar - 4),
+      () => scrollBy(0, slider.getBoundingClientRect().bottom - innerHeight + 8),
+      () => scrollBy(0, slider.getBoundingClientRect().top - bar - 4),
+    ].some((scroll) => { scroll(); return seen(slider) && seen(part); }));
+    return fits ? "" : name;
+  }).filter(Boolean);
+})"""
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_a_control_and_what_it_changes_are_seen_together(phone, name):
+    page = phone(name)
+    apart = page.evaluate(TOGETHER, [BAR, SHOWN])
+    assert apart and not any(apart), apart
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLORERS if "latent_explorer" in FILES[name]])
+def test_a_swipe_over_a_plane_scrolls_and_moves_no_point(phone, name):
+    page = phone(name)
+    plane = page.locator(".vae-latent-explorer .plane").first
+    plane.evaluate("e => scrollBy(0, e.getBoundingClientRect().top - 200)")
+    box, grip = plane.bounding_box(), plane.locator(".grip").bounding_box()
+    x = box["x"] + box["width"] * (0.25 if grip["x"] > box["x"] + box["width"] / 2 else 0.75)
+    before = page.evaluate("scrollY"), plane.get_attribute("aria-valuetext")
+    chrome = page.context.new_cdp_session(page)
+    for down in range(0, 181, 20):
+        touch = [{"x": x, "y": box["y"] + box["height"] * 0.7 - down}]
+        chrome.send(
+            "Input.dispatchTouchEvent", {"type": "touchMove" if down else "touchStart", "touchPoints": touch}
+        )
+    chrome.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") > before[0] + 100
+    assert plane.get_attribute("aria-valuetext") == before[1]
+    page.touchscreen.tap(x, plane.bounding_box()["y"] + box["height"] / 3)  # a tap does move it
+    page.wait_for_timeout(100)
+    assert plane.get_attribute("aria-valuetext") != before[1]
