@@ -278,7 +278,9 @@ def test_the_book_holds_no_assignment():
     assert "assignments/" not in (ROOT / "_toc.yml").read_text("utf8")
     if not HTML.exists():
         pytest.skip("the book is not built; `make book` builds it")
-    pages = "\n".join(page.read_text("utf8") for page in [*HTML.rglob("*.html"), HTML / "searchindex.js"])
+    pages = "\n".join(
+        page.read_text("utf8") for page in [*HTML.rglob("*.html"), HTML / "_static/search-index.js"]
+    )
     hidden = {line for master in MASTERS for line in _secrets(master) if line.startswith("def test_")}
     assert hidden and not [name for name in hidden if name.removeprefix("def ") in pages]
     files = {master.name for master in MASTERS} | {"autograder.zip", "solution.ipynb", "wrong_answers.toml"}

@@ -21,8 +21,10 @@ def put_off(page: LexborHTMLParser) -> None:
     for script in page.css("head script[src]"):
         if not {"defer", "async", "type"} & set(script.attrs):
             put(script, {"defer": "defer"})
-    for script in page.css("head script:not([src])"):
-        if script.text().startswith("DOCUMENTATION_OPTIONS"):  # it waits for the script that makes them
+    for script in page.css("script:not([src])"):
+        if (
+            script.text().lstrip().startswith("DOCUMENTATION_OPTIONS")
+        ):  # it waits for the script that makes them
             put(script, {"type": "module"})
     whole = page.css_first(f'head script[type="{STATE}"]')
     if whole is None:

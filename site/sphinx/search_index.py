@@ -10,6 +10,7 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 INDEX = "search-index.js"
+SPHINX_SEARCH = ("searchindex.js", "_static/searchtools.js", "_static/language_data.js")  # which find pages
 # What of a section is no text to search: code and what it prints, figures, and what only helps to read.
 NOT_TEXT = (
     "script, style, svg, pre, .cell_input, .widget-area, .headerlink, .eqno, details.above-input > summary"
@@ -69,6 +70,8 @@ def write(app, exception):
         found += sections(Path(app.outdir, address).read_text("utf8"), address)
     script = f"globalThis.searchable = {json.dumps(found, ensure_ascii=False, separators=(',', ':'))};\n"
     Path(app.outdir, "_static", INDEX).write_text(script, "utf8")
+    for path in SPHINX_SEARCH:
+        Path(app.outdir, path).unlink()
 
 
 def setup(app):
