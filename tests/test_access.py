@@ -87,7 +87,8 @@ def test_everything_fits(page, width):
 
 # Text that ends beyond the page or beyond a box that hides it, and that no scrolling brings back.
 CUT = """() => {
-  const cut = [], range = document.createRange(), boxes = new Map(), silent = "mjx-assistive-mml, svg svg";
+  const cut = [], range = document.createRange(), boxes = new Map();
+  const silent = "mjx-assistive-mml, .visually-hidden, svg svg";
   const boxOf = (e) => { // the nearest that hides what overflows it; none if it scrolls
     if (boxes.has(e)) return boxes.get(e);
     const { overflowX } = getComputedStyle(e);
