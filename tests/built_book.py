@@ -67,6 +67,8 @@ def visits(browser, host):
         )
         page.goto(f"{origin}/{name}", wait_until="load")
         page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
+        if name in PAGES:  # the theme's scripts come last
+            page.wait_for_function("document.documentElement.dataset.loaded === 'pydata-sphinx-theme'")
         return page
 
     yield visit
