@@ -120,6 +120,22 @@ def test_the_menus_open_on_a_phone_and_fold_away_on_a_desktop(visit):
         menu.wait_for(state="hidden" if shown else "visible")
 
 
+def test_the_drawer_of_a_phone_closes_by_its_button_and_by_a_link(visit):
+    page = visit("book/08-vae.html", size=PHONE)
+    drawer = page.locator("dialog[id$=primary-sidebar-modal]")
+    for leave in (".close-drawer", "a[href='#']"):
+        page.locator(".bd-header-article .primary-toggle").click()
+        drawer.locator(leave).first.click()
+        assert not drawer.is_visible()
+
+
+def test_buttons_that_copy_have_names_of_their_own(visit):
+    page = visit("book/08-vae.html")
+    names = page.locator("button.copybtn").evaluate_all("all => all.map((e) => e.getAttribute('aria-label'))")
+    assert len(names) > 20 and all(name.startswith("Copy the code that begins with ") for name in names)
+    assert len(set(names)) > 0.8 * len(names)
+
+
 def test_pages_without_widgets_do_not_load_the_widget_manager():
     for name in set(PAGES) - set(EXPLORERS):
         assert "widgets.js" not in FILES[name], name
