@@ -644,6 +644,7 @@ NO_TENSORS = {
     "devices.of devices.fused devices.short_of_memory devices.empty_cache": "devices, errors and memory",
     "files.replacing files.remove_parts files.replace_files files.environment": "files",
     "claims.*": "sentences and truth values",
+    "notebook.* tables.*": "words",
     "devices.process": "the number of a process",
     "diagrams.* plotting.use_style": "drawings without data",
     "em.warn_singular inference.warn_of_unresolved": "words",

@@ -58,13 +58,14 @@ MORE = {
     "schedules.Linear": lambda c: schedules.Linear(0.0, 1.0, until=0.5),
     "schedules.Cyclical": lambda c: schedules.Cyclical(0.0, 1.0, cycles=2, rising=0.5),
     "variational.BayesianMixture": lambda c: variational.BayesianMixture(2, 1.0, 5.0),
+    "tables.table": lambda c: vae_lab.table("Numbers", ("", "a", "b"), {"it": (1, 2.5)}, form=".1f"),
     "two_gradients": lambda c: widgets.two_gradients("bowl", mu=0.5, sigma=0.5, n_samples=20, seed=1),
 }
 CASES = ON_DEVICE | ON_CPU | ANYWHERE | MORE
 
 # What is not called by people: patterns of names, and what they are.
 INSIDE = {
-    "arguments.* files.* identity.* colors.*": "what doors and runs are made of, tested by themselves",
+    "arguments.* files.* identity.* colors.* notebook.*": "what others are made of, tested by themselves",
     "data.cache.* data.pixels.* data.fetch.* data.afhq.* data.mnist.*": "the inside of data.load and Images",
     "training.checkpoint.* training.memory.* training.run.* training.loop.ascend": "the inside of fit",
     "claims.written": "pages of this book, see test_claims.py",
@@ -77,7 +78,7 @@ INSIDE = {
         "the inside of training"
     ),
     "devices.fused devices.short_of_memory devices.empty_cache devices.process devices.of": "the same",
-    "data.images.as_images claims.Claim": "made by functions that are checked",
+    "data.images.as_images claims.Claim tables.Table": "made by functions that are checked",
     "models.through models.check_decoder models.evaluating models.gaussian": "parts that others share",
     "objectives.check_terms objectives.require_* wavelets.require_* metrics.*.require_*": "the same",
     "em.warn_singular inference.warn_* estimators.require_* schedules.one_cycle": "the same",

@@ -26,11 +26,13 @@ How good it is
     claims          sentences checked where they are made: `claim`
     experiments     the long runs, by name; `records` reads what they found
 What one sees
+    tables          results, row by row: `table`
     plotting        one look for every figure, in the `colors` of the book; diagrams of the models
     widgets         things to drag
 Beneath all of it
     arguments       what callers pass is converted to what functions need, or refused in one sentence
     files           written whole or not at all
+    notebook        what a notebook shows and a script prints
     identity        what a function does, so that a changed run never resumes from an old checkpoint
     colab           a Google Drive to work in
 
@@ -39,6 +41,7 @@ channels, height and width. Log-probabilities are in nats, pixels in [0, 1].
 """
 
 from vae_lab.claims import claim
+from vae_lab.tables import table
 
 __version__ = "0.1.0"
-__all__ = ["claim"]
+__all__ = ["claim", "table"]

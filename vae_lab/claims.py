@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from vae_lab import notebook
 from vae_lab.arguments import checked, choice, shown
 
 # Why a claim has no rival, by a word
@@ -79,14 +80,7 @@ def claim(
     for name, rival in (rivals or {}).items():
         if _holds(condition(rival)):
             raise ClaimFailedError(f"{name} passes too, so the check says less than: {sentence}")
-    kept = Claim(sentence, tuple(rivals or ()))
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        print(kept)
-    else:
-        display(kept) if get_ipython() else print(kept)
+    notebook.show(Claim(sentence, tuple(rivals or ())))
 
 
 def _holds(condition) -> bool:
