@@ -14,7 +14,7 @@ def draw_autoencoder(*, ax: Axes | None = None) -> Axes:
     _label(ax, 0.45, 0, "$x$", INK)
     _wedge(ax, 1.1, 3.9, 1.5, 0.45, Q, "encoder", r"$f_\phi$")
     _label(ax, 5, 0, "$z$", INK)
-    ax.text(5, 0.75, "code,\n$L$ numbers", ha="center", va="bottom", fontsize=10, color=MUTED)
+    ax.text(5, 0.75, "code,\n$L$ numbers", ha="center", va="bottom", color=MUTED)
     _wedge(ax, 6.1, 8.9, 0.45, 1.5, P, "decoder", r"$g_\theta$")
     _label(ax, 9.55, 0, r"$\hat{x}$", INK)
     for left, right in ((0.7, 1.05), (3.95, 4.7), (5.3, 6.05), (8.95, 9.3)):
@@ -32,7 +32,7 @@ def draw_vae(*, ax: Axes | None = None) -> Axes:
     _label(ax, 3.75, 0.35, r"$\mu(x)$", Q)
     _label(ax, 3.75, -0.35, r"$\sigma(x)$", Q)
     _label(ax, 5.55, 0, "$z$", INK)
-    ax.text(4.95, -0.75, r"$z\sim q_\phi(z\,|\,x)$", ha="center", va="top", fontsize=10, color=Q)
+    ax.text(4.95, -0.75, r"$z\sim q_\phi(z\,|\,x)$", ha="center", va="top", color=Q)
     _wedge(ax, 6.2, 8.3, 0.6, 1.5, P, "decoder", r"$\theta$")
     _label(ax, 9.3, 0, r"$p_\theta(x\,|\,z)$", P)
     _label(ax, 5.55, 1.45, r"$p(z)=\mathrm{N}(0,I)$", PRIOR)
@@ -60,7 +60,7 @@ def draw_gradient_paths(*, ax: Axes | None = None) -> Axes:
         (-2.8, "score function: around the draw", True),
         (-7.0, "path: through the draw", False),
     ):
-        ax.text(0.1, y + 1.25, title, va="center", color=INK, weight="bold", fontsize=10)
+        ax.text(0.1, y + 1.25, title, va="center", color=INK, weight="bold")
         for x, text, color in ((0.5, r"$\phi$", Q), (2.5, r"$\mu,\ \sigma$", Q), (8.9, "$f(z)$", REC)):
             _node(ax, x, y, text, color)
         _node(ax, 5.6, y, "$z$", INK, drawn=drawn)
@@ -71,7 +71,7 @@ def draw_gradient_paths(*, ax: Axes | None = None) -> Axes:
     _node(ax, 5.6, -4.3, r"$\log q_\phi(z)$", Q)
     _arrow(ax, (5.6, -3.4), (5.6, -3.85))
     ax.annotate("", (6.75, -4.3), (8.9, -3.3), arrowprops=_bent(MUTED, -0.35, "--"))
-    ax.text(9.0, -4.15, r"times $f(z)$", ha="center", va="center", fontsize=10, color=REC)
+    ax.text(9.0, -4.15, r"times $f(z)$", ha="center", va="center", color=REC)
     _back(ax, (4.5, -4.4), (2.6, -3.4))
     _back(ax, (2.2, -3.35), (0.6, -3.3))
     _node(ax, 5.6, -5.75, r"$\varepsilon$", PRIOR, drawn=True)

@@ -54,6 +54,7 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
+    "savefig.pad_inches": 0.02,
     "figure.constrained_layout.use": True,
 }
 
@@ -108,7 +109,7 @@ def plot_images(
     ax.imshow(sheet)
     for i, caption in enumerate(captions):
         top, left = i // columns * (h + drop), i % columns * (w + gap)
-        ax.text(left + w / 2, top + h + drop * 0.45, caption, ha="center", va="center", fontsize=9)
+        ax.text(left + w / 2, top + h + drop * 0.45, caption, ha="center", va="center")
     ax.set_title(title)
     ax.set_axis_off()
     return ax
@@ -130,7 +131,7 @@ def plot_reconstructions(x, rows: dict, *, first: str = "original", ax: Axes | N
         ax = plt.subplots(figsize=(WIDTH, WIDTH / (n + 1.5) * (len(rows) + 1)))[1]
     ax = plot_images(stacked, columns=n, ax=ax)
     for i, name in enumerate([first, *rows]):
-        ax.text(-h / 5, i * (h + max(1, w // 14)) + h / 2, str(name), ha="right", va="center", fontsize=10)
+        ax.text(-h / 5, i * (h + max(1, w // 14)) + h / 2, str(name), ha="right", va="center")
     return ax
 
 

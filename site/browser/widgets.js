@@ -3,6 +3,7 @@ import * as base from "@jupyter-widgets/base";
 import { ManagerBase } from "@jupyter-widgets/base-manager";
 import * as controls from "@jupyter-widgets/controls";
 import { Widget } from "@lumino/widgets";
+import { share } from "./shared_state.js";
 
 const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
 const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
@@ -71,6 +72,7 @@ const drawn = (place) =>
 const manager = new PageManager();
 /** @type {Map<string, any>} */
 const models = new Map();
+let count = 0; // of the widgets that stand
 
 /** Whether something of the page that comes after this is there already. @param {Node | null} node @returns {boolean} */
 const passed = (node) => node !== null && (node.nextSibling !== null || passed(node.parentNode));
@@ -89,9 +91,10 @@ async function showThese() {
   for (const script of whole(VIEW)) {
     const model = models.get(JSON.parse(script.textContent).model_id);
     if (!model) continue;
-    const place = Object.assign(document.createElement("div"), { className: "widget-area" });
+    count += 1;
+    const place = Object.assign(document.createElement("div"), { className: "widget-area", id: `widget-${count}` });
     script.replaceWith(place);
-    all.push(drawn(place));
+    all.push(drawn(place).then(() => share(place, model)));
     Widget.attach((await manager.create_view(model)).luminoWidget, place);
   }
   const patience = new Promise((resolve) => setTimeout(resolve, 2000)); // should one fail

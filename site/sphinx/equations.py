@@ -7,7 +7,6 @@ set for several widths; the page shows the one that fits (`theme/text.css`).
 import json
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -16,9 +15,11 @@ from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
+import nodejs
+
 SETTER = Path(__file__).with_name("equations.js")
 FONT_PATH = "@mathjax/mathjax-stix2-font/chtml/woff2"  # as the style sheet of equations.js has it
-FONT = SETTER.parents[1] / "node_modules" / FONT_PATH
+FONT = nodejs.PACKAGES / FONT_PATH
 SHEET = "equations.css"
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,8 @@ class Setter:
     """A running `equations.js`."""
 
     def __init__(self):
-        node = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
-        if node is None or not FONT.is_dir():
-            raise ExtensionError("equations are set by MathJax, which is not here yet: run make book")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen([node, str(SETTER)], text=True, encoding="utf8", **pipes)
+        self.process = subprocess.Popen([nodejs.program(), str(SETTER)], text=True, encoding="utf8", **pipes)
         self.set = cache(self.set)  # most formulas come again and again
 
     def ask(self, **question):

@@ -40,7 +40,7 @@ def inline(svg: str, *, alt: str, prefix: str) -> str:
     for element in elements:
         tidy(element)
         recolor(element)
-    size = f"width: {pixels:.0f}px; aspect-ratio: {width:.6g} / {height:.6g}"
+    size = f"--width: {pixels:.0f}; aspect-ratio: {width:.6g} / {height:.6g}"
     return f'<span class="drawing" style="{size}">{root.html}</span>'
 
 

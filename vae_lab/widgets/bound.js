@@ -1,7 +1,7 @@
 // A Gaussian to lay over a posterior by hand, and the bound it reaches.
 import { bound, logEvidence } from "./quadrature.js";
 import { axisLabels, onStep, written } from "./scale.js";
-import { asView, button, draggable, html, mount, onArrows, svg, tell } from "./ui.js";
+import { asView, button, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {import("./quadrature.js").Gaussian} Gaussian */
@@ -215,18 +215,13 @@ function render({ model, el }) {
   );
   const right = html("div", { class: "side" }, bar.root, numbers.root);
   const stage = html("div", { class: "stage" }, html("div", {}, key, plane.root), right);
-  const foot = html(
-    "div",
-    { class: "foot" },
-    html("span", {}, model.get("hint")),
-    button("Put it back", () => q.write(model.get("start"))),
-  );
+  const foot = makeFoot(model, () => q.write(model.get("start")));
   const root = html(
     "div",
     { class: "vae-widget vae-bound" },
     stage,
     html("div", { class: "presets" }, ...presets),
-    foot,
+    foot.root,
   );
 
   function draw() {
@@ -234,6 +229,7 @@ function render({ model, el }) {
     plane.update();
     bar.update(terms.kl);
     numbers.update(terms);
+    if (terms.kl < model.get("goal")) foot.done(`KL ${written(terms.kl, 0.01)} nats.`);
   }
   return mount(model, el, root, TRAITS, draw);
 }

@@ -10,7 +10,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from vae_lab.arguments import Numbers, Positive, checked, real, several, shown, tensor
+from vae_lab.arguments import NonNegative, Numbers, Positive, checked, real, several, shown, tensor
 from vae_lab.inference import GridPosterior, warn_of_unresolved
 from vae_lab.variational import log_integral, square_grid
 from vae_lab.widgets.bundle import script, style
@@ -51,6 +51,7 @@ class Bound(anywidget.AnyWidget):
     start = traitlets.List().tag(sync=True)
     presets = traitlets.List().tag(sync=True)
     hint = traitlets.Unicode(HINT).tag(sync=True)
+    goal = traitlets.Float(0.0).tag(sync=True)
     m0 = traitlets.Float().tag(sync=True)
     m1 = traitlets.Float().tag(sync=True)
     s0 = traitlets.Float().tag(sync=True)
@@ -70,6 +71,7 @@ def bound(
     half_width: Annotated[float, real(1e-15, 1e15)] = 3.0,
     depth: Positive = 8.0,
     hint: str = HINT,
+    goal: NonNegative = 0.0,
 ) -> Panel:
     """A Gaussian q to drag, stretch and lean over a posterior, while ELBO + KL = log p(x) is kept in numbers.
 
@@ -78,6 +80,7 @@ def bound(
     presets : by name, five such numbers, to which a button goes
     half_width : the plane shows [−half_width, half_width] on both axes
     depth : nats below log p(x) that the bar shows
+    hint : one line on what to try; goal : the KL in nats below which it is done
 
     Sums are taken in the page, over a grid of 145 × 145 points that reaches beyond the plane.
     Warns with `GridWarning` of a posterior for which that grid is too coarse or too small. Raises
@@ -118,6 +121,7 @@ def bound(
         start=start,
         presets=chosen,
         hint=hint,
+        goal=goal,
         **dict(zip(NAMES, start, strict=True)),
     )
     rows = zip(NAMES.items(), start, limits, steps, strict=True)

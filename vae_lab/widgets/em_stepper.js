@@ -1,7 +1,7 @@
 // EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
 import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
 import { roundNumber, short, written } from "./scale.js";
-import { button, draggable, html, mount, onArrows, placeIn, svg, tell } from "./ui.js";
+import { button, draggable, html, makeFoot, mount, onArrows, placeIn, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {[string, number, number]} Entry */
@@ -257,7 +257,7 @@ function build(model, state) {
   });
   const row = html("div", { class: "controls" }, e, m, both);
   const right = html("div", { class: "side" }, row, numbers.root, chart.root);
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), button("Put it back", state.back));
+  const foot = makeFoot(model, state.back).root;
   const kinds = Array.from({ length: state.K }, (_, k) => `--kind-${k}: var(--class-${KINDS[k]})`).join("; ");
   const stage = html("div", { class: "stage" }, plane.root, right);
   const root = html("div", { class: "vae-widget vae-em-stepper", style: kinds }, stage, foot);

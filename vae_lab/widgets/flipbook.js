@@ -1,6 +1,6 @@
 // Pictures computed beforehand: one at a time, with its caption and its place on a curve.
 import { axisLabels } from "./scale.js";
-import { asView, button, draggable, html, mount, pixelCanvas, svg } from "./ui.js";
+import { asView, draggable, html, makeFoot, mount, pixelCanvas, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 
@@ -96,14 +96,13 @@ function render({ model, el }) {
   const caption = html("div", { class: "caption", "aria-live": "polite" });
   const picture = makePicture(model, draw);
   const curve = model.get("curve").length ? makeCurve(model, go) : null;
-  const back = button("Put it back", () => go(model.get("start")));
   const stage = html(
     "div",
     { class: "stage" },
     html("div", {}, picture.canvas, caption),
     ...(curve ? [curve.root] : []),
   );
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
+  const foot = makeFoot(model, () => go(model.get("start"))).root;
   const root = html("div", { class: "vae-widget vae-flipbook" }, stage, foot);
 
   function draw() {

@@ -2,7 +2,7 @@
 // samples, the cloud of codes, the point on the rate–distortion curve.
 import { decode, halves } from "./decoder.js";
 import { axisLabels, roundNumber, short, written } from "./scale.js";
-import { asView, button, draggable, html, mount, onArrows, pixelCanvas, svg, tell } from "./ui.js";
+import { asView, draggable, html, makeFoot, mount, onArrows, pixelCanvas, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof weightOf>} Weight */
@@ -305,12 +305,11 @@ function render({ model, el }) {
     part("chart", "curve: this model; dots: trained for one β", chart.root),
     part("read", "", numbers.root),
   );
-  const back = button("Put it back", () => weight.write(model.get("start")));
   const root = html(
     "div",
     { class: "vae-widget vae-kl-explorer" },
     stage,
-    html("div", { class: "foot" }, html("span", {}, model.get("hint")), back),
+    makeFoot(model, () => weight.write(model.get("start"))).root,
   );
 
   function draw() {

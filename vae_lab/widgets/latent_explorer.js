@@ -1,8 +1,8 @@
 // A latent space to walk through: a plane with a point to drag, and the image a decoder makes of it.
 import { decode } from "./decoder.js";
-import { latentsOf, makePlane } from "./plane.js";
+import { codesOf, latentsOf, makePlane } from "./plane.js";
 import { written } from "./scale.js";
-import { button, html, mount, pixelCanvas } from "./ui.js";
+import { html, makeFoot, mount, pixelCanvas } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {import("./plane.js").Latents} Latents */
@@ -67,8 +67,9 @@ function inNumbers(model, latents, z) {
 /** @param {{model: Model, el: HTMLElement}} view */
 function render({ model, el }) {
   const latents = latentsOf(model);
+  const codes = codesOf(model);
   const image = makeImage(model);
-  const plane = latents.traits.length > 1 ? makePlane(model, latents) : null;
+  const plane = latents.traits.length > 1 ? makePlane(model, latents, codes) : null;
   const menus = latents.traits.length > 2 ? [menu(model, "across"), menu(model, "up")] : [];
   const numbers = html("div", { class: "numbers", "aria-live": "polite" });
   const choose = html("div", { class: "controls" }, ...menus.map((m) => m.root));
@@ -80,10 +81,9 @@ function render({ model, el }) {
     image.canvas,
     numbers,
   );
-  const back = button("Put it back", () => latents.write({ ...model.get("start") }));
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
+  const foot = makeFoot(model, () => latents.write({ ...model.get("start") }));
   const stage = html("div", { class: "stage" }, ...left, right);
-  const root = html("div", { class: "vae-widget vae-latent-explorer" }, stage, foot);
+  const root = html("div", { class: "vae-widget vae-latent-explorer" }, stage, foot.root);
   let turned = "";
 
   function draw() {
@@ -91,6 +91,8 @@ function render({ model, el }) {
     image.paint(z);
     numbers.textContent = inNumbers(model, latents, z);
     image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
+    if (model.get("goal") && codes.nearest(latents, z) === model.get("goal"))
+      foot.done(`Nearest to a ${model.get("goal")}.`);
     const turn = `${model.get("across")} ${model.get("up")}`;
     if (turn === turned) return plane?.update();
     turned = turn;

@@ -46,6 +46,7 @@ class LatentExplorer(anywidget.AnyWidget):
     label_names = traitlets.List().tag(sync=True)
     prior = traitlets.Bool(True).tag(sync=True)
     hint = traitlets.Unicode(HINT).tag(sync=True)
+    goal = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, *, start: list[float], **traits):
         self.add_traits(**{f"z{i}": traitlets.Float(value).tag(sync=True) for i, value in enumerate(start)})
@@ -66,6 +67,7 @@ def latent_explorer(
     start: Numbers | None = None,
     prior: bool = True,
     hint: str = HINT,
+    goal: str = "",
 ) -> Panel:
     """A plane in which to drag a code, a slider for each of its L coordinates, and the image decoded from it.
 
@@ -77,7 +79,7 @@ def latent_explorer(
     names : of the L coordinates, default z₁, z₂, …
     start : where the point begins, default the first code
     prior : whether to draw N(0, I), as circles at one, two and three standard deviations
-    hint : one line on what to try
+    hint : one line on what to try; goal : the label whose code must be the nearest for it to be done
 
     Raises `ValueError` for a decoder the page cannot run or that gives no pixels, and for arguments that do
     not fit it.
@@ -90,6 +92,10 @@ def latent_explorer(
     start = _start(start, codes, ranges, steps)
     _try(decoder, codes, start, draws=TRIED if prior or not len(codes) else 0)
     places, kinds, label_names = _thinned(codes, labels, ranges)
+    if goal and goal not in label_names:
+        raise ValueError(
+            f"goal must be one of the labels {', '.join(label_names) or '(there are none)'}; got {goal!r}"
+        )
     view = LatentExplorer(
         layers=layers,
         weights=weights,
@@ -103,6 +109,7 @@ def latent_explorer(
         label_names=label_names,
         prior=prior,
         hint=hint,
+        goal=goal,
     )
     rows = zip(view.start, ranges, steps, view.names, strict=True)
     return Panel(view, {f"z{i}": slider(*row) for i, row in enumerate(rows)})

@@ -33,9 +33,8 @@ export function latentsOf(model) {
 }
 
 /** The plane as an element; call `layOut` when its coordinates change and `update` when the point moves.
- * @param {Model} model @param {Latents} latents */
-export function makePlane(model, latents) {
-  const codes = codesOf(model);
+ * @param {Model} model @param {Latents} latents @param {Codes} codes */
+export function makePlane(model, latents, codes) {
   const { root, axes, paper, back, cross, handle, tip } = planeElements();
   const pair = () => [latents.axis(model.get("across")), latents.axis(model.get("up"))];
   const name = (/** @type {number} */ x, /** @type {number} */ y) => {
@@ -120,7 +119,7 @@ function along({ low, high }, value) {
 
 /** The codes of a data set, seen along two coordinates: one path a label.
  * @param {Model} model */
-function codesOf(model) {
+export function codesOf(model) {
   const latents = model.get("names").length;
   const bytes = asView(model.get("codes"));
   const labels = asView(model.get("labels"));
@@ -153,7 +152,23 @@ function codesOf(model) {
     }
     return best >= 0 && names.length ? names[kind(best)] : "";
   }
-  return { paths, project, near, legend: legend(names, colors, paths) };
+  /** The label of the code that is nearest in all coordinates. @param {Latents} of @param {number[]} z */
+  function nearest(of, z) {
+    const at = z.map((value, i) => {
+      const { low, high } = of.axis(i);
+      return (2 * (value - low)) / (high - low) - 1;
+    });
+    const wide = at.map((_, i) => (of.axis(i).high - of.axis(i).low) / 2);
+    let best = -1;
+    let least = Number.POSITIVE_INFINITY;
+    for (let n = 0; n < count; n++) {
+      let distance = 0;
+      for (let i = 0; i < latents; i++) distance += ((places[n * latents + i] - at[i]) * wide[i]) ** 2;
+      if (distance < least) [least, best] = [distance, n];
+    }
+    return best >= 0 && names.length ? names[kind(best)] : "";
+  }
+  return { paths, project, near, nearest, legend: legend(names, colors, paths) };
 }
 
 /** The labels beside their colors; pointing at one, or pressing it, leaves only its codes.

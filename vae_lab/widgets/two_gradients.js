@@ -1,7 +1,7 @@
 // One draw z = μ + σε on a density to drag, the slope it feels, and two clouds of gradient estimates.
 import { gradients, OBJECTIVES, spread } from "./gradients.js";
 import { onStep, roundNumber, short, written } from "./scale.js";
-import { button, draggable, html, mount, onArrows, svg, tell } from "./ui.js";
+import { button, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof stateOf>} State */
@@ -292,9 +292,8 @@ function render({ model, el }) {
     { class: "clouds", role: "img", viewBox: `0 0 ${width} ${height}`, width, height },
     ...clouds.map((c) => c.root),
   );
-  const back = button("Put it back", () => state.write(model.get("start")));
   const stage = html("div", { class: "stage" }, html("div", {}, plane.root, numbers.root), html("div", {}, chart));
-  const foot = html("div", { class: "foot" }, html("span", {}, model.get("hint")), back);
+  const foot = makeFoot(model, () => state.write(model.get("start"))).root;
   const root = html("div", { class: "vae-widget vae-two-gradients" }, buttons.root, stage, foot);
 
   function draw() {

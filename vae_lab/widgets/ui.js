@@ -67,7 +67,7 @@ function watch(model, traits, listener) {
 }
 
 /** Put a widget's `root` on the page, drawn, and draw it anew in the frame after one of its traits changes; it
- * carries the milliseconds of the last drawing as data-ms. Returns what takes it away.
+ * carries the milliseconds of the last drawing as data-ms, and the traits' names as data-state. Returns what takes it away.
  * @param {Model} model @param {HTMLElement} el @param {HTMLElement | SVGElement} root @param {string[]} traits @param {() => void} draw */
 export function mount(model, el, root, traits, draw) {
   const timed = () => {
@@ -76,6 +76,7 @@ export function mount(model, el, root, traits, draw) {
     root.dataset.ms = (performance.now() - began).toFixed(2);
   };
   const { ask, stop } = oncePerFrame(timed);
+  root.dataset.state = traits.join(" "); // what a link to it must hold
   const end = watch(model, traits, ask);
   timed();
   el.append(root);
@@ -154,6 +155,18 @@ export function tell(handle, now, [low, high], text) {
     "aria-valuetext": text,
   };
   for (const [name, value] of Object.entries(told)) handle.setAttribute(name, String(value));
+}
+
+/** The line below a widget: what to try, and the button that puts all back. `done` says, once, that it has been done.
+ * @param {Model} model @param {() => void} back */
+export function makeFoot(model, back) {
+  const found = html("strong", { role: "status" });
+  const hint = html("span", {}, model.get("hint"), " ", found);
+  const root = html("div", { class: "foot" }, hint, button("Put it back", back));
+  const done = (/** @type {string} */ how) => {
+    if (!found.textContent) found.textContent = `✓ ${how}`;
+  };
+  return { root, done };
 }
 
 /** A button. @param {string} text @param {() => void} click */
