@@ -499,6 +499,25 @@ def test_codes_say_their_labels(show, tiny):
     assert page.locator(".codes.faint").count() == 2
 
 
+def test_a_task_is_done_at_the_code_that_is_nearest_in_all_coordinates(show, tiny):
+    codes = np.array([[0, 0, 0], [1, 1, 0], [1, 1, 2]])
+    task = {"codes": codes, "labels": ["3", "5", "8"], "goal": "8"}
+    page = show(latent_explorer(tiny, start=[0, 0, 0], **task).view)
+    page.evaluate("() => { model.set('z0', 1); model.set('z1', 1); }")
+    page.evaluate(SETTLE)
+    assert page.locator(".tip").text_content() in ("5", "8")  # two codes in one place of the plane
+    assert page.get_by_role("status").text_content() == ""
+    page.evaluate("() => model.set('z2', 1.2)")
+    page.evaluate(SETTLE)
+    assert page.get_by_role("status").text_content() == "✓ The nearest code is one of 8."
+
+
+@pytest.mark.parametrize("labels", [None, [1, 2]])
+def test_a_task_needs_a_label_of_that_name(tiny, labels):
+    with pytest.raises(ValueError, match="goal must be one of the labels"):
+        latent_explorer(tiny, codes=np.zeros((2, 3)), labels=labels, goal="8")
+
+
 def test_one_latent_has_no_plane(show):
     decoder = nn.Sequential(nets.mlp_decoder(1, (1, 4, 4)), nn.Sigmoid())
     page = show(latent_explorer(decoder).view)

@@ -92,7 +92,7 @@ function render({ model, el }) {
     numbers.textContent = inNumbers(model, latents, z);
     image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
     if (model.get("goal") && codes.nearest(latents, z) === model.get("goal"))
-      foot.done(`Nearest to a ${model.get("goal")}.`);
+      foot.done(`The nearest code is one of ${model.get("goal")}.`);
     const turn = `${model.get("across")} ${model.get("up")}`;
     if (turn === turned) return plane?.update();
     turned = turn;
