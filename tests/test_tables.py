@@ -41,7 +41,7 @@ def test_a_row_is_any_sequence(row, shown):
         ("all", "all"),
         ((0.5, 0.125), "0.50 ± 0.12"),
         (None, "–"),
-        (float("-inf"), "−inf"),
+        (float("-inf"), "−∞"),
     ],
 )
 def test_one_column_needs_no_sequence(value, word, shown):

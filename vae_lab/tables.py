@@ -90,7 +90,7 @@ def _word(value: Any, form: str) -> str:
     if isinstance(value, tuple | list):
         return " ± ".join(_word(part, form) for part in value)
     try:
-        return format(value.item() if hasattr(value, "item") else value, form).replace("-", "−")
+        return format(value.item() if hasattr(value, "item") else value, form).replace("-", "−").replace("inf", "∞")
     except (TypeError, ValueError):
         raise ValueError(
             f"a value of a table must be a number that can be written as {form!r}, got {shown(value)}"
