@@ -1,7 +1,7 @@
 """Sphinx extension: code cells that leave the story its room, and are quick to lay out.
 
-The code that checks a claim folds behind its tick, and so does a cell that does nothing else. And each cell
-says how many lines and columns it has, so that a browser can leave it for later (`content-visibility` in the
+The code that checks a claim folds behind its tick, and that of a table behind the table. And each cell says
+how many lines and columns it has, so that a browser can leave it for later (`content-visibility` in the
 theme) and still give it its room.
 """
 
@@ -14,6 +14,8 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String, Tex
 from selectolax.lexbor import LexborHTMLParser
 from sphinx.highlighting import PygmentsBridge
 from sphinx.transforms.post_transforms import SphinxPostTransform
+
+RESULTS = ("claim", "table")  # calls whose result the page shows first
 
 
 class QuietFormatter(HtmlFormatter):
@@ -45,8 +47,8 @@ def measure(page: LexborHTMLParser) -> None:
             title.insert_child(first)
 
 
-class FoldChecks(SphinxPostTransform):
-    """Fold the code of claims, and put it behind their ticks."""
+class FoldResults(SphinxPostTransform):
+    """Fold the code of claims and of tables, and put it behind their ticks and them."""
 
     default_priority = 198  # before myst-nb folds what is tagged
     formats = ("html",)
@@ -57,19 +59,18 @@ class FoldChecks(SphinxPostTransform):
                 continue
             code, output = cell.children
             source = next(iter(code.findall(nodes.literal_block)))
-            before, checks = ("", source.astext()) if only_ticks(output) else split(source.astext())
-            if not checks:
+            before, results = ("", source.astext()) if only_ticks(output) else split(source.astext())
+            if not results:
                 continue
-            fold = HideCodeCellNode(
-                prompt_show="How we checked", prompt_hide="How we checked", classes=["check"]
-            )
+            prompt = "How we checked" if "claim(" in results else "Show the code"
+            fold = HideCodeCellNode(prompt_show=prompt, prompt_hide=prompt, classes=["check"])
             fold.append(code)
             cell.children = [output, fold]
             if before:
                 shown = code.deepcopy()
                 cell.insert(0, shown)
                 replace(next(iter(shown.findall(nodes.literal_block))), before)
-                replace(source, checks)
+                replace(source, results)
 
 
 def only_ticks(output: nodes.Element) -> bool:
@@ -79,11 +80,11 @@ def only_ticks(output: nodes.Element) -> bool:
 
 
 def split(source: str) -> tuple[str, str]:
-    """A cell's code up to its first claim, and from there to the end."""
+    """A cell's code up to its first claim or table, and from there to the end."""
     lines = source.split("\n")
     for statement in ast.parse("\n".join(line if line[:1] not in "%!" else "" for line in lines)).body:
         call = getattr(statement, "value", None)
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "claim":
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in RESULTS:
             first = statement.lineno - 1
             while first and lines[first - 1].startswith("#"):
                 first -= 1
@@ -97,6 +98,6 @@ def replace(block: nodes.literal_block, text: str) -> None:
 
 
 def setup(app):
-    app.add_post_transform(FoldChecks)
+    app.add_post_transform(FoldResults)
     PygmentsBridge.html_formatter = QuietFormatter
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
