@@ -1,6 +1,7 @@
 """The stepper: its JavaScript against `vae_lab.em`, what it refuses, and what pressing and dragging do."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -253,3 +254,52 @@ def test_a_component_of_no_weight_is_refused():
     empty = em.Mixture(torch.tensor([0.0, -torch.inf]), mixture.means, mixture.covariances)
     with pytest.raises(ValueError, match="start must have weights above 0"):
         em_stepper(blobs(0), empty)
+
+
+def drawn_gap(page):
+    """The gap in nats, and its height in the chart as the record begins, in pixels."""
+    page.evaluate(SETTLE)
+    _, start, end = re.split("[MV]", page.locator("path.gap").first.get_attribute("d"))
+    return float(page.locator(".number.gap").text_content()), float(start.split()[1]) - float(end)
+
+
+def test_a_gap_that_doubles_is_drawn_about_twice_as_high_while_dragging(show):
+    view = em_stepper(blobs(0), random_mixture(0))
+    page = show(view)
+    first = gap, height = drawn_gap(page)
+    assert 20 < height < 60, "there is room for more"
+    box = page.locator(".plane .paper").bounding_box()
+    grip = page.get_by_role("slider", name="mean of component B").locator("text").bounding_box()
+    x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    seen = []
+    for part in (*np.linspace(0, 1, 21), *np.linspace(1, 0, 11)):  # to the corner and back
+        page.mouse.move(x + part * (box["x"] - x), y + part * (box["y"] - y))
+        seen.append(drawn_gap(page))
+    page.mouse.up()
+    assert (np.diff([gap for gap, _ in seen[:21]]) > 0).all()
+    assert (np.diff([height for _, height in seen[:21]]) > 0).all(), "a larger gap is drawn larger"
+    (twice, higher) = min(seen[:21], key=lambda pair: abs(pair[0] - 2 * gap))
+    assert twice == pytest.approx(2 * gap, rel=0.2)
+    assert higher / height == pytest.approx(twice / gap, rel=0.1)
+    gaps, heights = np.transpose(seen[20:])
+    np.testing.assert_allclose(
+        heights / gaps, heights[0] / gaps[0], rtol=0.02
+    )  # the scale stays on the way back
+    page.get_by_role("button", name="Put it back").click()
+    assert drawn_gap(page) == pytest.approx(first)
+
+
+def test_the_chart_looks_closer_when_the_start_is_out_of_sight(show):
+    page = show(em_stepper(blobs(0), random_mixture(0)))
+    scale = page.locator(".chart > text:not(.name)").all_text_contents
+    begun = scale()
+    page.get_by_role("button", name="E-step").click()
+    page.evaluate(SETTLE)
+    assert scale() == begun
+    page.get_by_role("button", name="Ten rounds").click()
+    page.evaluate(SETTLE)
+    low, high = (float(text.replace("−", "-")) for text in scale())
+    shown = np.array([entry[1:] for entry in state(page, "trace")[-9:]], float)
+    assert (low, high) == pytest.approx((shown.min(), shown.max()), abs=0.01)
