@@ -37,8 +37,8 @@ await build({
   loader: { ".woff2": "file", ".svg": "dataurl", ".png": "dataurl" },
 });
 
-// What links lead to, on every page.
-await build({ ...shared, entryPoints: ["browser/previews.js"], outdir: dist, format: "iife" });
+// What every page runs.
+await build({ ...shared, entryPoints: ["browser/page.js"], outdir: dist, format: "iife" });
 
 // The search: loaded by its own page.
 await build({ ...shared, entryPoints: ["browser/search.js"], outdir: dist, format: "iife" });

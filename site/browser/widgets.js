@@ -110,5 +110,5 @@ async function show() {
   await showThese();
 }
 
-// What the page does not need for its widgets waits for this: the theme's scripts (layout.html).
+// What the page does not need for its widgets waits for this: the theme's scripts (page.js).
 window.widgetsShown = new Promise((resolve) => show().finally(resolve));

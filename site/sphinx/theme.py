@@ -27,7 +27,7 @@ def calm(app, exception):
     """Stop the theme's script from asking each block how wide it is, after loading and after every change.
 
     Each answer lays out what `content-visibility` leaves for later: on a long chapter, for a third of a
-    second. `templates/layout.html` does what the script wants by it.
+    second. `browser/page.js` does what the script wants by it.
     """
     if exception or app.builder.format != "html":
         return
