@@ -302,7 +302,7 @@ function render({ model, el }) {
     part("rebuilt", "images, and what the model rebuilds", pictures.rebuilt),
     part("drawn", "the same random codes, decoded", pictures.drawn),
     part("cloud", "codes, and the prior at 1 and 2 σ", cloud.root),
-    part("chart", "curve: this model; dots: trained for one β", chart.root),
+    part("chart", model.get("separate").length ? "curve: this model; dots: trained for one β" : "every β", chart.root),
     part("read", "", numbers.root),
   );
   const root = html(
