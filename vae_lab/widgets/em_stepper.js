@@ -12,6 +12,8 @@ const NUMBERS = 6; // a component
 const KINDS = [0, 6, 2, 5, 8, 3]; // colors of the components: classes of base.css
 const SHOWN = 9; // of the last half-rounds, in the chart
 const MET = 1e-9; // nats: a gap that counts as none
+const ROOM = 1.5; // gaps: how far the chart reaches beyond where a record starts, on either side
+const LEAST_GAP = 0.2; // nats: for that
 const KEY = 1 / 60; // of the plane: how far an arrow key moves a mean
 
 /** @param {number} k */
@@ -59,7 +61,12 @@ function stateOf(model) {
   };
   const back = () => write({ parameters: [...model.get("start")], source: [], trace: [] });
   const trace = () => /** @type {Entry[]} */ (model.get("trace").length ? model.get("trace") : [now("")]);
-  return { points, N, K, q, step, move, moveNearest, back, trace };
+  const untouched = () =>
+    !(model.get("source").length || model.get("trace").length) &&
+    model
+      .get("start")
+      .every((/** @type {number} */ value, /** @type {number} */ i) => value === model.get("parameters")[i]);
+  return { points, N, K, q, step, move, moveNearest, back, trace, untouched };
 }
 
 /** @typedef {ReturnType<typeof stateOf>} State */
@@ -172,6 +179,24 @@ function component(state, k, { model, place, paper }) {
   return { ellipses, handle, update };
 }
 
+/** What of the vertical axis the chart shows. While the start of the record is in sight it only ever grows, until all is
+ * put back: so the gap can be compared from drag to drag. Later it is as narrow as the record allows.
+ * @param {State} state @returns {(entries: Entry[]) => [number, number]} */
+function makeLimits(state) {
+  /** @type {[number, number] | undefined} */
+  let seen;
+  return (entries) => {
+    const [[step, bound, evidence]] = entries;
+    const values = entries.flatMap(([, ...both]) => both);
+    const [least, most] = [Math.min(...values), Math.max(...values)];
+    if (step) return [least, Math.max(most, least + 1e-6)];
+    const room = ROOM * Math.max(evidence - bound, LEAST_GAP);
+    if (!seen || state.untouched()) seen = [bound - room, evidence + room];
+    seen = [Math.min(seen[0], least), Math.max(seen[1], most)];
+    return seen;
+  };
+}
+
 /** The record of half-rounds: log-likelihood above, bound below, the gap between them a bar.
  * @param {State} state */
 function makeChart(state) {
@@ -183,16 +208,16 @@ function makeChart(state) {
   const size = { viewBox: `-44 -20 ${width + 52} ${height + 44}`, width: width + 52, height: height + 44 };
   const name = svg("text", { class: "name", x: 0, y: -7 }, "↑ nats a point");
   const root = svg("svg", { class: "chart", role: "img", ...size }, name, paper, low, high, inside);
+  const limits = makeLimits(state);
   const update = () => {
     const entries = state.trace().slice(-SHOWN);
-    const values = entries.flatMap(([, bound, evidence]) => [bound, evidence]);
-    const least = Math.min(...values);
-    const span = Math.max(Math.max(...values) - least, 1e-6);
+    const [least, most] = limits(entries);
+    const span = most - least;
     const x = (/** @type {number} */ i) => 14 + (i * (width - 28)) / (SHOWN - 1);
     const y = (/** @type {number} */ value) => height - 12 - ((value - least) / span) * (height - 24);
     const step = Math.min(0.01, Math.max(1e-4, roundNumber(span / 50))); // nats
     low.textContent = written(least, step);
-    high.textContent = written(least + span, step);
+    high.textContent = written(most, step);
     const lines = [2, 1].map((j) =>
       svg("path", {
         class: j === 2 ? "evidence" : "bound",
