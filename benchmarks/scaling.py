@@ -220,7 +220,7 @@ def plot_row(row: list[dict], *, color: str, ax):
     ax.plot(values, [p["images_per_second"] for p in row], color=color, marker="o", ms=4)
     if row[0]["varies"] == "batch":  # upper left, where no curve goes
         place = (0.04, 0.96 - 0.13 * list(COLORS).index(row[0]["precision"]))
-        ax.text(*place, row[0]["precision"], color=color, fontsize=10, va="top", transform=ax.transAxes)
+        ax.text(*place, row[0]["precision"], color=color, va="top", transform=ax.transAxes)
     return ax
 
 

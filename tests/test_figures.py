@@ -12,16 +12,19 @@ DRAWN = [name for name in PAGES if 'class="drawing"' in FILES[name]]
 RESULTS = [name for name in PAGES if 'class="results"' in FILES[name]]
 LEAST = 11  # pixels, of a letter on a phone; what stands above or below the line is smaller
 
-# Each drawing's width, and its smallest letters as they are on the screen.
-MEASURE = """() => [...document.querySelectorAll(".drawing")].map((drawing) => {
-  const svg = drawing.querySelector("svg");
-  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-  const size = (e) => parseFloat(getComputedStyle(e).fontSize);
-  const largest = (text) => Math.max(...[text, ...text.querySelectorAll("tspan")].map(size));
-  const sizes = [...svg.querySelectorAll("text")].map(largest);
-  const { left, right } = drawing.getBoundingClientRect();
-  return { left, right, letters: Math.min(...sizes, 1e3) * scale, label: svg.getAttribute("aria-label") };
-})"""
+# Where each drawing is that is not folded away, and its smallest letters as they are on the screen.
+MEASURE = """() => {
+  const seen = [...document.querySelectorAll(".drawing")].filter((e) => e.checkVisibility());
+  return seen.map((drawing) => {
+    const svg = drawing.querySelector("svg");
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    const size = (e) => parseFloat(getComputedStyle(e).fontSize);
+    const largest = (text) => Math.max(...[text, ...text.querySelectorAll("tspan")].map(size));
+    const sizes = [...svg.querySelectorAll("text")].map(largest);
+    const { left, right } = drawing.getBoundingClientRect();
+    return { left, right, letters: Math.min(...sizes, 1e3) * scale, label: svg.getAttribute("aria-label") };
+  });
+}"""
 COLUMN = """() => {
   const { left, right } = document.querySelector("article section > p").getBoundingClientRect();
   return { left, right };

@@ -90,8 +90,9 @@ def _word(value: Any, form: str) -> str:
     if isinstance(value, tuple | list):
         return " ± ".join(_word(part, form) for part in value)
     try:
-        return format(value.item() if hasattr(value, "item") else value, form).replace("-", "−").replace("inf", "∞")
+        word = format(value.item() if hasattr(value, "item") else value, form)
     except (TypeError, ValueError):
         raise ValueError(
             f"a value of a table must be a number that can be written as {form!r}, got {shown(value)}"
         ) from None
+    return word.replace("-", "−").replace("inf", "∞")
