@@ -62,6 +62,14 @@ def test_drawings_keep_to_the_column(visit, name):
     assert max(each["right"] - each["left"] for each in found) > 0.95 * width, "none fills it"
 
 
+@pytest.mark.parametrize("name", DRAWN)
+def test_letters_of_a_formula_follow_one_another(name):
+    """Matplotlib places each by itself, as in its own font."""
+    for text in LexborHTMLParser(FILES[name]).css(".drawing text:has(tspan)"):
+        apart = [each.text() for each in text.css("tspan[x]")]
+        assert len(apart) == 1, text.text()
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_table_says_what_its_numbers_are(name):
     for table in LexborHTMLParser(FILES[name]).css("table.results"):

@@ -7,12 +7,16 @@ Each says how large it is, so that a browser lays out what is on the screen and 
 for later (`content-visibility` in the theme).
 """
 
+import html
 import re
 from base64 import b64decode, b64encode
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 from docutils import nodes
+from fontTools.ttLib import TTFont
+from matplotlib import get_data_path
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -23,6 +27,10 @@ from vae_lab.colors import LIGHT
 VARIABLES = {light: name for name, light in LIGHT.items()}
 COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
 PNG = "data:image/png;base64,"
+BACK, SPACE = (
+    0.1,
+    0.12,
+)  # of the size of letters: a gap that is too small for one, and large enough for a space
 NOT_IN_A_PAGE = ("width", "height", "version", "xmlns", "xmlns:xlink", "role", "aria-label")
 
 
@@ -40,6 +48,8 @@ def inline(svg: str, *, alt: str, prefix: str) -> str:
     for element in elements:
         tidy(element)
         recolor(element)
+    for text in root.css("text:has(tspan)"):
+        flow(text)
     size = f"--width: {pixels:.0f}; aspect-ratio: {width:.6g} / {height:.6g}"
     return f'<span class="drawing" style="{size}">{root.html}</span>'
 
@@ -86,6 +96,60 @@ def tidy(element: LexborNode) -> None:
         attrs["d"] = " ".join(attrs["d"].split())
     if element.tag == "tspan" and "x" in attrs:
         attrs["x"] = attrs["x"].split()[0]  # each letter was placed as in another font
+
+
+def flow(text: LexborNode) -> None:
+    """Let the letters of a formula, each placed as in Matplotlib's font, follow one another in the page's.
+
+    What stands above or below the line keeps its height; a gap that is no letter's becomes a space. A formula
+    that goes back, such as a fraction, stays as it is.
+    """
+    letters = sorted(text.css("tspan"), key=lambda each: float(each.attrs["x"]))
+    places = [(float(each.attrs["x"]), float(each.attrs.get("y", 0))) for each in letters]
+    ends = [x + advance(each) for (x, _), each in zip(places, letters, strict=True)]
+    gaps = [x - end for (x, _), end in zip(places[1:], ends, strict=False)]
+    if min(gaps, default=0) < -BACK * size(letters[0]):
+        return
+    for node in list(text.iter(include_text=True)):
+        if node.is_text_node:
+            node.decompose()
+    for each in letters:
+        text.insert_child(each, move=True)
+    runs = [(letters[0], [letters[0].text()])]
+    for each, gap, (_, y), (_, last) in zip(letters[1:], gaps, places[1:], places, strict=False):
+        run, words = runs[-1]
+        if gap > SPACE * size(letters[0]):
+            words.append(" ")
+        if y == last and each.attrs["style"] == run.attrs["style"]:
+            words.append(each.text())
+            each.decompose()
+        else:
+            take(each, "x", "y")
+            put(each, {"dy": f"{y - last:.6g}"})
+            runs.append((each, [each.text()]))
+    for run, words in runs:
+        run.inner_html = html.escape("".join(words))
+    put(letters[0], {"x": f"{ends[-1] / 2:.6g}"})
+    put(text, {"text-anchor": "middle"})
+
+
+def size(letter: LexborNode) -> float:
+    return float(re.search(r"font-size: ([\d.]+)px", letter.attrs["style"])[1])
+
+
+def advance(letters: LexborNode) -> float:
+    """How far Matplotlib's font goes on for these letters."""
+    slanted = "oblique" in letters.attrs["style"] or "italic" in letters.attrs["style"]
+    names, widths, em = metrics("DejaVuSans-Oblique" if slanted else "DejaVuSans")
+    known = [widths[names[ord(letter)]][0] for letter in letters.text() if ord(letter) in names]
+    return sum(known) / em * size(letters)
+
+
+@cache
+def metrics(name: str) -> tuple[dict, dict, int]:
+    """(names of glyphs by code point, their widths, units an em) of a font that Matplotlib brings along."""
+    font = TTFont(Path(get_data_path(), "fonts/ttf", f"{name}.ttf"))
+    return font.getBestCmap(), font["hmtx"].metrics, font["head"].unitsPerEm
 
 
 def lighter(png: str) -> str:
