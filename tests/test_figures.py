@@ -64,10 +64,10 @@ def test_drawings_keep_to_the_column(visit, name):
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_letters_of_a_formula_follow_one_another(name):
-    """Matplotlib places each by itself, as in its own font."""
+    """Matplotlib places each by itself, as in its own font; only a hat must stay where it is put."""
     for text in LexborHTMLParser(FILES[name]).css(".drawing text:has(tspan)"):
         apart = [each.text() for each in text.css("tspan[x]")]
-        assert len(apart) == 1, text.text()
+        assert len(apart) == 1 or "\N{COMBINING CIRCUMFLEX ACCENT}" in apart, text.text()
 
 
 @pytest.mark.parametrize("name", RESULTS)
