@@ -31,7 +31,8 @@ test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the
 	$(BIN)/pytest -q -n 2 -m package --junitxml=_build/tests/package.xml
 	$(BIN)/pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg --junitxml=_build/tests/notebooks.xml book
-	$(BIN)/pytest -q -s -m site --junitxml=_build/tests/site.xml
+	$(BIN)/pytest -q -n 2 -m "site and not weight" --junitxml=_build/tests/site.xml
+	$(BIN)/pytest -q -s -m weight --junitxml=_build/tests/weight.xml
 	@$(BIN)/python tests/summary.py _build/tests/*.xml
 
 access: $(HTML) .venv/.chromium  ## is every page there for every reader: axe, keyboard, small screens, valid HTML

@@ -1,4 +1,4 @@
-"""Print what the test runs' JUnit files say, in one line.
+"""Print what the test runs' JUnit files say: what was measured, a line each, and in one line how it went.
 
 python tests/summary.py FILE.xml ...
 """
@@ -8,6 +8,10 @@ from xml.etree import ElementTree
 
 if __name__ == "__main__":
     suites = [suite for path in sys.argv[1:] for suite in ElementTree.parse(path).iter("testsuite")]
+    for each in (
+        each for suite in suites for each in suite.iter("property") if each.get("name") == "measured"
+    ):
+        print(each.get("value"))
     total = {
         key: sum(float(suite.get(key)) for suite in suites)
         for key in ("tests", "failures", "errors", "skipped", "time")

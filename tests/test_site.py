@@ -55,7 +55,7 @@ NAMELESS = """[...document.querySelectorAll('article :is(img, canvas, svg.figure
     ids=["desktop-dark-file", "phone-light-http"],
 )
 @pytest.mark.parametrize("name", EXPLORERS)
-def test_every_slider_moves_its_picture(visit, name, size, scheme, by, capsys):
+def test_every_slider_moves_its_picture(visit, name, size, scheme, by, record_property):
     page = visit(name, size=size, scheme=scheme, by=by)
     times = []
     for i, handle in enumerate(page.locator(".widget-area [role=slider]").all()):
@@ -70,10 +70,8 @@ def test_every_slider_moves_its_picture(visit, name, size, scheme, by, capsys):
             assert changed, f"slider {i}: the {how} changes nothing"
             times += area.locator("[data-ms]").evaluate_all("all => all.map((e) => Number(e.dataset.ms))")
     if times:
-        with capsys.disabled():
-            print(
-                f"\n{name} {size[0]} px: {sum(times) / len(times):.2f} ms a step, at most {max(times):.2f} ms"
-            )
+        step = f"{sum(times) / len(times):.2f} ms a step, at most {max(times):.2f} ms"
+        record_property("measured", f"{name} {size[0]} px: {step}")
 
 
 class Anchors(HTMLParser):
