@@ -15,8 +15,8 @@ OBJECTIVES = ("bowl", "waves", "step")
 MEANS, SCALES, STEP = (-3.0, 3.0), (0.1, 2.0), 0.01
 MOST_DRAWS = 1000
 HINT = (
-    "Drag the round handle to move μ, the square to change σ. The same ε stays. On which f is the path "
-    "noisier than the score, and on which is it wrong?"
+    "Drag the round handle to move μ, the square to change σ. The same ε stays. Which cloud is the narrower "
+    "one on each f, and on which f is one of them wrong?"
 )
 
 
