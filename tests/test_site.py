@@ -161,6 +161,32 @@ def test_what_is_laid_out_later_takes_the_room_it_was_given(visit, size):
     assert wide > 5 or size == DESKTOP
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if re.search(r"/\d\d-", name)])
+def test_a_chapter_opens_with_its_toy(visit, name):
+    page = visit(name)
+    top = page.locator(".widget-area").first.evaluate("e => e.getBoundingClientRect().top + scrollY")
+    assert top < 2 * DESKTOP[1], "the first widget begins below the second screen"
+    assert "?" in page.locator("section:has(> h2)").first.inner_text(), "nothing is asked"
+
+
+OPEN_COLUMNS = """() => [...document.querySelectorAll(".cell_input")]
+  .filter((cell) => cell.checkVisibility() && !cell.closest("details"))
+  .map((cell) => Number(cell.style.getPropertyValue("--columns")))"""
+
+
+def test_code_that_is_read_is_cut_nowhere_on_a_desktop(visit):
+    for name in [name for name in PAGES if "cell_input" in FILES[name]]:
+        page = visit(name)
+        assert max(page.evaluate(OPEN_COLUMNS), default=0) <= 80, name
+    page = visit("book/10-latent-space.html")
+    wide = page.locator(".cell_input").evaluate_all(
+        """(cells) => cells.filter((cell) => cell.style.getPropertyValue("--columns") === "80")
+          .map((cell) => cell.querySelector("pre"))
+          .filter((pre) => pre.checkVisibility() && pre.scrollWidth > pre.clientWidth).length"""
+    )
+    assert wide == 0
+
+
 @pytest.mark.parametrize(("condition", "passes"), [("1 < 2", True), ("2 < 1", False)])
 def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition, passes):
     """The sentinel, and its control: the same tiny book with a claim that holds."""

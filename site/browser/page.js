@@ -33,7 +33,7 @@ const reach = new ResizeObserver((entries) => {
     const target = /** @type {HTMLElement} */ (entry.target);
     const block = /** @type {HTMLElement} */ (target.matches(".cell_input") ? target.querySelector("pre") : target);
     const columns = Number(target.style.getPropertyValue("--columns"));
-    const width = columns ? (columns * 0.6 * 0.8125 + 2) * rem : block.scrollWidth;
+    const width = columns ? (columns * 0.6 * 0.8 + 2) * rem : block.scrollWidth;
     if (width > (columns ? target : block).clientWidth) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
   }
