@@ -481,6 +481,18 @@ def test_the_plane_turns_to_other_coordinates(show, tiny):
     assert page.get_by_role("slider").get_attribute("aria-valuetext") == "z₂ 0.00, z₃ 1.50"
 
 
+def test_of_a_long_code_the_coordinate_that_was_moved_is_in_the_numbers_too(show):
+    page = show(
+        latent_explorer(nn.Sequential(nets.mlp_decoder(5, (1, 4, 4)), nn.Sigmoid()), start=[0.0] * 5).view
+    )
+    numbers = page.locator(".decoded .numbers")
+    assert numbers.text_content() == "z₁ = 0.00, z₂ = 0.00"
+    for name, expected in (("z4", "z₁ = 0.00, z₂ = 0.00, z₅ = 1.00"), ("z0", "z₁ = 1.00, z₂ = 0.00")):
+        page.evaluate("(name) => model.set(name, 1)", name)
+        page.evaluate(SETTLE)
+        assert numbers.text_content() == expected
+
+
 def test_codes_say_their_labels(show, tiny):
     codes = np.array([[0, 0, 0], [2, 2, 0], [-2, 1, 0]])
     page = show(latent_explorer(tiny, codes=codes, labels=["cat", "dog", "wild"]).view)

@@ -54,11 +54,11 @@ function menu(model, trait) {
   return { root: html("label", {}, `${trait} `, select), update: () => (select.value = String(model.get(trait))) };
 }
 
-/** z in numbers: all of a short code, the plane's two of a long one.
- * @param {Model} model @param {Latents} latents @param {number[]} z */
-function inNumbers(model, latents, z) {
-  const shown = z.length <= 3 ? [...z.keys()] : [model.get("across"), model.get("up")];
-  return shown
+/** z in numbers: all of a short code; of a long one the plane's two, and the one that was moved last.
+ * @param {Model} model @param {Latents} latents @param {number[]} z @param {number} moved */
+function inNumbers(model, latents, z, moved) {
+  const shown = z.length <= 3 ? z.keys() : new Set([model.get("across"), model.get("up"), moved]);
+  return [...shown]
     .map(latents.axis)
     .map(({ name, i, step }) => `${name} = ${written(z[i], step)}`)
     .join(", ");
@@ -85,11 +85,16 @@ function render({ model, el }) {
   const stage = html("div", { class: "stage" }, ...left, right);
   const root = html("div", { class: "vae-widget vae-latent-explorer" }, stage, foot.root);
   let turned = "";
+  let before = latents.read();
+  let moved = model.get("across");
 
   function draw() {
     const z = latents.read();
+    const changed = z.findIndex((value, i) => value !== before[i]);
+    if (changed >= 0) moved = changed;
+    before = z;
     image.paint(z);
-    numbers.textContent = inNumbers(model, latents, z);
+    numbers.textContent = inNumbers(model, latents, z, moved);
     image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
     if (model.get("goal") && codes.nearest(latents, z) === model.get("goal"))
       foot.done(`The nearest code is one of ${model.get("goal")}.`);
