@@ -128,8 +128,8 @@ def test_a_picture_in_a_figure_keeps_its_pixels():
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_figure_is_as_wide_as_it_was_saved_and_shrinks_with_the_column():
+def test_a_figure_says_how_wide_it_was_saved():
     html = figures.inline('<svg width="72pt" height="36pt" viewBox="0 0 72 36"></svg>', alt="", prefix="")
-    assert 'style="width: 96px; aspect-ratio: 72 / 36"' in html
+    assert 'style="--width: 96; aspect-ratio: 72 / 36"' in html
     html = figures.inline('<svg viewBox="0 0 50 20"></svg>', alt="", prefix="")
-    assert 'style="width: 50px; aspect-ratio: 50 / 20"' in html and 'viewBox="0 0 50 20"' in html
+    assert 'style="--width: 50; aspect-ratio: 50 / 20"' in html and 'viewBox="0 0 50 20"' in html

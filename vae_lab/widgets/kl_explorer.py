@@ -22,10 +22,7 @@ from vae_lab.widgets.scale import subscript
 
 PLACES = 41  # weights β at which the encoder is run; between them the page interpolates
 PICTURES, SAMPLES, CODES, MEASURED = 10, 25, 200, 1000  # images shown, drawn, dotted, measured
-HINT = (
-    "Push β up: the digits blur, and the posteriors swell into the prior. "
-    "Then down, until the samples break. The dot on the curve can be dragged too."
-)
+HINT = "Push β up, then down: what do the copies lose, and what the drawings? The dot can be dragged too."
 
 
 class KLExplorer(anywidget.AnyWidget):
