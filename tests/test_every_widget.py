@@ -138,6 +138,32 @@ def move(page, widget):
     page.evaluate(SETTLE)
 
 
+WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "EMStepper": ("source", [1.0]),
+    "Flipbook": ("frame", 99),
+    "LatentExplorer": ("across", 7),
+    "TwoGradients": ("objective", "nonsense"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_state_that_is_not_there_gives_way_to_the_last_one(show, name):
+    page = show(view_of(EXAMPLES[name][0]()))
+    page.wait_for_timeout(100)  # a sheet of pictures is decoded
+    page.evaluate(
+        "addEventListener('error', (event) => { event.preventDefault(); window.said = event.message; })"
+    )
+    before = page.locator(".vae-widget :is(canvas, svg)").evaluate_all(LOOK)
+    trait, value = WRONG[name]
+    held = page.evaluate("(name) => model.get(name)", trait)
+    page.evaluate("([name, value]) => model.set(name, value)", [trait, value])
+    page.evaluate(SETTLE)
+    page.evaluate(SETTLE)
+    assert page.evaluate("said").startswith("Uncaught RangeError: ")
+    assert page.evaluate("(name) => model.get(name)", trait) == held
+    assert page.locator(".vae-widget :is(canvas, svg)").evaluate_all(LOOK) == before
+
+
 LOOK = "all => all.map((e) => e.toDataURL?.() ?? e.outerHTML).join()"
 
 

@@ -97,7 +97,7 @@ SLOW_LINE = {
     "offline": False,
 }
 SLOWER = 4  # times, of the processor
-PAINTED, MOVED = 10.0, 25.0  # seconds, in the best of a few loads; 2 and 5 are aimed at, and printed
+PAINTED, MOVED = 5.0, 15.0  # seconds, in the best of a few loads; 2 and 5 are aimed at, and printed
 
 
 @cache

@@ -25,7 +25,11 @@ function stateOf(model) {
   const points = model.get("points");
   const N = points.length / 2;
   const K = model.get("start").length / NUMBERS;
-  const q = () => (model.get("source").length ? eStep(model.get("source"), points) : uniform(N, K));
+  const q = () => {
+    const source = model.get("source");
+    if (source.length && source.length !== NUMBERS * K) throw new RangeError("q is the posterior of another mixture.");
+    return source.length ? eStep(source, points) : uniform(N, K);
+  };
   const now = (/** @type {string} */ name) => {
     const parameters = model.get("parameters");
     return /** @type {Entry} */ ([name, lowerBound(parameters, points, q()), logEvidence(parameters, points)]);

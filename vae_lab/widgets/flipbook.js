@@ -107,6 +107,7 @@ function render({ model, el }) {
 
   function draw() {
     const frame = model.get("frame");
+    if (!(frame in model.get("captions"))) throw new RangeError(`There is no frame ${frame}.`);
     picture.paint(frame);
     caption.textContent = model.get("captions")[frame];
     picture.canvas.setAttribute("aria-label", model.get("captions")[frame]);

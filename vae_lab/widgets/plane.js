@@ -22,7 +22,10 @@ export function latentsOf(model) {
   const steps = model.get("steps");
   return {
     traits,
-    axis: (/** @type {number} */ i) => ({ i, name: names[i], low: ranges[i][0], high: ranges[i][1], step: steps[i] }),
+    axis(/** @type {number} */ i) {
+      if (!(i in names)) throw new RangeError(`There is no coordinate ${i}.`);
+      return { i, name: names[i], low: ranges[i][0], high: ranges[i][1], step: steps[i] };
+    },
     read: () => traits.map((trait) => /** @type {number} */ (model.get(trait))),
     /** @param {Record<number, number>} values by coordinate */
     write(values) {

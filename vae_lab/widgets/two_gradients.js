@@ -34,6 +34,7 @@ function stateOf(model) {
     const eps = noise[model.get("which")];
     const baseline = model.get("baseline");
     const objective = OBJECTIVES[model.get("objective")];
+    if (!objective || eps === undefined) throw new RangeError("There is no such f, or no such ε.");
     return { mu, sigma, eps, z: mu + sigma * eps, baseline, objective, which: model.get("which") };
   };
   /** @param {Record<string, any>} values by trait */

@@ -67,12 +67,22 @@ function watch(model, traits, listener) {
 }
 
 /** Put a widget's `root` on the page, drawn, and draw it anew in the frame after one of its traits changes; it
- * carries the milliseconds of the last drawing as data-ms, and the traits' names as data-state. Returns what takes it away.
+ * carries the milliseconds of the last drawing as data-ms, and the traits' names as data-state. A state that cannot be
+ * drawn, such as a frame that a link names and that is not there, gives way to the last one. Returns what takes it away.
  * @param {Model} model @param {HTMLElement} el @param {HTMLElement | SVGElement} root @param {string[]} traits @param {() => void} draw */
 export function mount(model, el, root, traits, draw) {
+  const state = () => traits.map((name) => model.get(name));
+  let drawn = state();
   const timed = () => {
     const began = performance.now();
-    draw();
+    try {
+      draw();
+      drawn = state();
+    } catch (error) {
+      for (const [i, name] of traits.entries()) model.set(name, drawn[i]);
+      model.save_changes();
+      throw error;
+    }
     root.dataset.ms = (performance.now() - began).toFixed(2);
   };
   const { ask, stop } = oncePerFrame(timed);
