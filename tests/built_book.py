@@ -69,6 +69,7 @@ def visits(browser, host):
         page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
         if name in PAGES:  # the theme's scripts come last
             page.wait_for_function("document.documentElement.dataset.loaded === 'pydata-sphinx-theme'")
+        page.wait_for_function("!document.documentElement.matches('.arriving, .unpainted')")
         return page
 
     yield visit

@@ -8,10 +8,9 @@ from xml.etree import ElementTree
 
 if __name__ == "__main__":
     suites = [suite for path in sys.argv[1:] for suite in ElementTree.parse(path).iter("testsuite")]
-    for each in (
-        each for suite in suites for each in suite.iter("property") if each.get("name") == "measured"
-    ):
-        print(each.get("value"))
+    for suite in suites:
+        for measured in suite.findall(".//property[@name='measured']"):
+            print(measured.get("value"))
     total = {
         key: sum(float(suite.get(key)) for suite in suites)
         for key in ("tests", "failures", "errors", "skipped", "time")
