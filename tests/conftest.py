@@ -92,6 +92,15 @@ def visit(browser, host):
 
 
 @pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """The files of each assignment, as `make assignments` writes them, by name."""
+    from assignments.generate import MASTERS, generate
+
+    out = tmp_path_factory.mktemp("assignments")
+    return {master.stem: generate(master, out, run_tests=False) for master in MASTERS}
+
+
+@pytest.fixture(scope="session")
 def digits():
     """The embedded data set."""
     from vae_lab.data import load

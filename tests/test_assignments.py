@@ -1,4 +1,4 @@
-"""The assignments: a solution earns all, an untouched notebook nothing; mistakes are caught and explained."""
+"""The assignments: a solution earns all, an untouched notebook nothing; students get what is theirs."""
 
 import json
 import os
@@ -6,21 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import pytest
-import torch
 import yaml
-from IPython.core.inputtransformer2 import TransformerManager
 
-otter = pytest.importorskip("otter.test_files", reason="no grader here: pip install -e '.[teach]'")
-generate, MASTERS, main = (
-    getattr(pytest.importorskip("assignments.generate"), name) for name in ("generate", "MASTERS", "main")
-)
+pytest.importorskip("otter", reason="no grader here: pip install -e '.[teach]'")
+
+from answers import configs, run
+
+from assignments.generate import MASTERS, generate, main
 
 pytestmark = pytest.mark.teach
 
@@ -28,13 +25,6 @@ ROOT = Path(__file__).parent.parent
 HTML = ROOT / "_build" / "html"
 
 each_assignment = pytest.mark.parametrize("master", MASTERS, ids=lambda master: master.stem)
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """The files of each assignment, as `make assignments` writes them, by name."""
-    out = tmp_path_factory.mktemp("assignments")
-    return {master.stem: generate(master, out, run_tests=False) for master in MASTERS}
 
 
 @pytest.fixture
@@ -54,14 +44,9 @@ def graded(notebook, folder, out):
     return sum(test["score"] for test in questions), sum(test["max_score"] for test in questions)
 
 
-def wrong_answers(master):
-    """The mistakes to catch, by question."""
-    return tomllib.loads((master.parent / "wrong_answers.toml").read_text("utf8"))
-
-
 def points(master):
     """What the tests of an assignment can give."""
-    return sum(question["points"] for question in _configs(master) if not question.get("manual"))
+    return sum(question["points"] for question in configs(master) if not question.get("manual"))
 
 
 @pytest.mark.slow
@@ -77,147 +62,11 @@ def test_otter_gives_an_untouched_notebook_nothing(made, master, student, tmp_pa
     assert graded(student / master.name, made[master.stem], tmp_path) == (0, points(master))
 
 
-@pytest.fixture
-def grading(made, master, tmp_path, monkeypatch):
-    """The folder in which all tests of an assignment lie, as when Otter grades; made the current one."""
-    with zipfile.ZipFile(made[master.stem] / "autograder.zip") as autograder:
-        autograder.extractall(tmp_path)
-    monkeypatch.chdir(tmp_path)
-
-
-@each_assignment
-def test_an_untouched_notebook_passes_no_test(master, student, grading):
-    namespace = {}
-    for _, before, answer in _questions(student / master.name):
-        for cell in before + answer:
-            with suppress(Exception):  # as when graded: a cell that fails does not stop the next
-                _run([cell], namespace)
-    for question in wrong_answers(master):
-        results = _results(question, namespace)
-        assert results and all(results.values()), question
-        assert not _crashes(question, namespace)
-
-
-@each_assignment
-def test_mistakes_are_caught_and_explained(made, master, grading):
-    """Every wrong answer fails the test meant for it, with the words meant for it."""
-    wrong, namespace, problems = wrong_answers(master), {}, []
-    for question, before, answer in _questions(made[master.stem] / "solution.ipynb"):
-        _run(before, namespace)
-        clean = dict(namespace)
-        _run(answer, namespace)
-        results = _results(question, namespace) if question else {}
-        problems += [f"{question}: the solution fails {test}" for test, words in results.items() if words]
-        for name in _functions(answer) if question else ():
-            for how in WRONG_SHAPES:
-                problems += _crashes(question, namespace | {name: _spoiled(namespace[name], how)})
-        for mistake in wrong.get(question, []):
-            words = _words_for(mistake, question, answer, dict(clean))
-            if mistake["saying"] not in words:
-                problems.append(f"{question}, {mistake['mistake']}: {mistake['caught_by']} says {words!r}")
-    assert not problems, "\n".join(problems)
-
-
-def _questions(solution):
-    """(name, cells before the answer, cells of the answer) of each autograded question, then of the rest."""
-    before, answer = [], []
-    for cell in nbformat.read(solution, as_version=4).cells:
-        check = re.fullmatch(r'grader\.check\("(\w+)"\)', cell.source)
-        if check:
-            yield check[1], before, answer
-            before, answer = [], []
-        elif cell.cell_type == "code":
-            tags = cell.metadata.get("tags", [])
-            (answer if "otter_assign_solution_cell" in tags else before).append(cell.source)
-    yield None, before, answer
-
-
-def _run(cells, namespace):
-    for source in cells:
-        exec(TransformerManager().transform_cell(source), namespace)
-
-
-def _results(question, namespace):
-    """What each test of a question says to the answer in `namespace`: nothing, if it passes."""
-    return {
-        result.test_case.body.test_func.__name__: "" if result.passed else result.message
-        for result in _run_tests(question, namespace)
-    }
-
-
-def _run_tests(question, namespace):
-    tests = otter.ExceptionTestFile.from_file(f"tests/{question}.py")
-    tests.run(namespace)
-    return tests.test_case_results
-
-
-# What a function may return for a tensor or a number; none of it may crash a test.
-WRONG_SHAPES = (
-    lambda found: found.sum() if torch.is_tensor(found) else found,
-    lambda found: found[None] if torch.is_tensor(found) else torch.tensor([found, found]),
-    lambda found: found[:1] if torch.is_tensor(found) and found.ndim else found,
-)
-
-
-def _functions(cells):
-    """The names of the functions that an answer defines."""
-    return [name for cell in cells for name in re.findall(r"^def (\w+)\(", cell, re.M)]
-
-
-def _spoiled(function, how):
-    """A function like `function`, whose results have another shape."""
-
-    def spoiled(*args, **kwargs):
-        found = function(*args, **kwargs)
-        many = isinstance(found, tuple | list)
-        parts = [
-            how(one) if isinstance(one, float | torch.Tensor) else one for one in (found if many else [found])
-        ]
-        return type(found)(parts) if many else parts[0]
-
-    return spoiled
-
-
-def _crashes(question, namespace):
-    """What public tests say to an answer that they did not expect, where it is no sentence of theirs."""
-    return [
-        f"{question}, {result.test_case.body.test_func.__name__}: {result.message}"
-        for result in _run_tests(question, namespace)
-        if not (result.passed or result.test_case.hidden or "AssertionError" in result.message)
-    ]
-
-
-def _words_for(mistake, question, answer, namespace):
-    """What the test meant to catch a mistake says to it. A crash explains nothing."""
-    if sum(cell.count(mistake["replace"]) for cell in answer) != 1:
-        return f"nothing: {mistake['replace']!r} should stand once in the solution"
-    _run([cell.replace(mistake["replace"], mistake["by"]) for cell in answer], namespace)
-    words = _results(question, namespace)[mistake["caught_by"]]
-    return words if "AssertionError" in words or not words else f"crashed: {words}"
-
-
-@each_assignment
-def test_every_question_has_four_mistakes(master):
-    wrong = wrong_answers(master)
-    autograded = {question["name"] for question in _configs(master) if not question.get("manual")}
-    assert wrong.keys() == autograded
-    for question, mistakes in wrong.items():
-        different = {(mistake["replace"], mistake["by"]) for mistake in mistakes}
-        assert len(different) == len(mistakes) >= 4, question
-        assert all(len(mistake["saying"].split()) > 1 for mistake in mistakes), question
-
-
-def _configs(master):
-    """The settings of each question of a master notebook."""
-    cells = nbformat.read(master, as_version=4).cells
-    return [yaml.safe_load(cell.source) for cell in cells if cell.source.startswith("# BEGIN QUESTION")]
-
-
 @each_assignment
 def test_says_its_points_and_its_time(master):
     cells = nbformat.read(master, as_version=4).cells
     head = next(cell.source for cell in cells if cell.cell_type == "markdown")
-    total = sum(question["points"] for question in _configs(master))
+    total = sum(question["points"] for question in configs(master))
     assert f"| **Points** | {total}" in head and "| **Time** |" in head and "| **Read first** |" in head
 
 
@@ -268,9 +117,9 @@ def test_a_notebook_alone_unpacks_the_tests_of_its_handout(made, master, tmp_pat
     cells = nbformat.read(master, as_version=4).cells
     first = next(cell.source for cell in cells if cell.cell_type == "code")
     with pytest.raises(AssertionError, match=f"{master.stem}.zip into the files pane"):
-        _run([first], {})
+        run([first], {})
     shutil.copy(made[master.stem] / f"{master.stem}.zip", tmp_path)
-    _run([first], {})
+    run([first], {})
     assert (tmp_path / "tests" / "q1.py").exists() and not (tmp_path / master.name).exists()
 
 
@@ -283,7 +132,7 @@ def test_the_book_holds_no_assignment():
     )
     hidden = {line for master in MASTERS for line in _secrets(master) if line.startswith("def test_")}
     assert hidden and not [name for name in hidden if name.removeprefix("def ") in pages]
-    files = {master.name for master in MASTERS} | {"autograder.zip", "solution.ipynb", "wrong_answers.toml"}
+    files = {master.name for master in MASTERS} | {"autograder.zip", "solution.ipynb", "answers.toml"}
     assert not [path for path in HTML.rglob("*") if path.name in files]
 
 

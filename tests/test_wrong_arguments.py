@@ -69,6 +69,7 @@ INSIDE = {
     "data.cache.* data.pixels.* data.fetch.* data.afhq.* data.mnist.*": "the inside of data.load and Images",
     "training.checkpoint.* training.memory.* training.run.* training.loop.ascend": "the inside of fit",
     "claims.written": "pages of this book, see test_claims.py",
+    "marking.*": "what students wrote, right or wrong, see test_marking.py",
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
     "widgets.bundle.* widgets.scale.* widgets.panel.* widgets.decoder.to_halves *.flat": "inside widgets",
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (

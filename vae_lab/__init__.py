@@ -33,6 +33,7 @@ Beneath all of it
     arguments       what callers pass is converted to what functions need, or refused in one sentence
     files           written whole or not at all
     notebook        what a notebook shows and a script prints
+    marking         what the assignments' tests say to a student's function
     identity        what a function does, so that a changed run never resumes from an old checkpoint
     colab           a Google Drive to work in
 
