@@ -6,7 +6,10 @@ BIN := .venv/bin
 UV := uv==0.13.8
 # Programs among the site's packages start with this Node.
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
-HTML := _build/html/index.html
+# For a course, a part of the book: make book CHAPTERS="6 7 8 10", into a folder of its own.
+COURSE := $(if $(CHAPTERS),_build/course/)
+BOOK := $(COURSE)_build
+HTML := $(BOOK)/html/index.html
 
 # One thread a notebook: results do not depend on the machine's cores, and notebooks run side by side.
 export OMP_NUM_THREADS := 1
@@ -16,14 +19,22 @@ BOOK_SOURCES := _config.yml _toc.yml $(shell find book vae_lab benchmarks -type 
 SPHINX_SOURCES := $(shell find site/sphinx site/pictures -type f ! -path '*/.*' ! -name '*.pyc')
 BROWSER_SOURCES := $(shell find site/browser -type f ! -path '*/.*')
 
-SETTINGS := $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA='))
+ifdef CHAPTERS
+CHOSEN := $(foreach n,$(CHAPTERS),$(or $(wildcard book/$(n)-*.ipynb book/0$(n)-*.ipynb),\
+  $(error There is no chapter $(n): name numbers of chapters, as in make book CHAPTERS="6 7 8 10")))
+# Read, and neither run nor written (site/sphinx/course.py): the other chapters, and what is not for students.
+export LEFT_OUT := $(filter-out $(CHOSEN),$(wildcard book/[0-9]*.ipynb)) \
+  book/sources.ipynb book/recorded.md book/speed.md book/teaching.md
+endif
+
+SETTINGS := $(strip $(CHAPTERS) $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA=')))
 
 .PHONY: help book test access mnist alone lint notebooks assignments requirements gpu bench serve pdf screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-book: $(HTML)  ## build the book and say where it is
+book: $(HTML)  ## build the book, or CHAPTERS="6 7 8 10" of it, and say where it is
 	@echo "The book: file://$(CURDIR)/$(HTML)"
 
 test: lint $(HTML) .venv/.chromium  ## check everything: package, notebooks, the built book in a browser
@@ -78,7 +89,7 @@ bench: .venv/.installed  ## measure how fast training is, against what one would
 	  $(BIN)/python -m benchmarks.$$each --out $(OUT) || exit 1; done
 
 serve: $(HTML)  ## build the book and serve it at http://localhost:8000
-	$(BIN)/python -m http.server --directory _build/html 8000
+	$(BIN)/python -m http.server --directory $(BOOK)/html 8000
 
 pdf: $(HTML) .venv/.chromium  ## print the book
 	$(BIN)/python site/tools/pdf.py _build/book.pdf
@@ -93,15 +104,16 @@ clean:  ## remove everything that was built (.venv stays)
 	@echo "Clean. To set up from nothing, remove .venv as well."
 
 # Made anew but for the executed notebooks: Sphinx keeps pages, outputs and static files that have gone or changed.
-$(HTML): $(BOOK_SOURCES) $(SPHINX_SOURCES) site/dist/book.css _build/.settings .venv/.installed
+$(HTML): $(BOOK_SOURCES) $(SPHINX_SOURCES) site/dist/book.css $(BOOK)/.settings .venv/.installed
 	$(BIN)/python site/tools/execute.py cache
-	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
+	@rm -rf $(BOOK)/html $(BOOK)/.doctrees $(BOOK)/jupyter_execute
 	@echo "Building the pages ..."
-	$(BIN)/jupyter-book build -q -W -n --keep-going . > /dev/null || { rm -rf _build/html; exit 1; }
+	$(BIN)/jupyter-book build -q -W -n --keep-going --path-output $(CURDIR)/$(COURSE) . > /dev/null || \
+	  { rm -rf $(BOOK)/html; exit 1; }
 
 # Written anew only when a setting such as VAE_LAB_DATASET differs from the last build's.
-_build/.settings: FORCE
-	@mkdir -p _build; echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
+$(BOOK)/.settings: FORCE
+	@mkdir -p $(@D); echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
 FORCE:
 
 _build/palette.css: vae_lab/colors.py .venv/.installed
