@@ -1,0 +1,80 @@
+"""python -m assignments.grade NAME FOLDER: grade a folder of notebooks and zips.
+
+Into OUT/NAME it writes, after each notebook,
+
+    grades.csv      points by question, how each notebook ended, and why a question earned nothing
+    similar.csv     pairs of notebooks that are more alike than work done apart
+    feedback/       for each student: points, and what failed in the tests' own words
+    records/        what was found; with them the same command goes on where it stopped
+
+The notebooks run under your account. In assignments/grading, side_by_side.py says what makes it fast.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+MADE = Path("_build/assignments")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Grade what is asked for: 0 if all is written, 1 and a sentence if that cannot be, 130 if stopped."""
+    command = argparse.ArgumentParser(
+        "python -m assignments.grade", description=__doc__.split("\n")[0]
+    )
+    command.add_argument("name", metavar="NAME", help="of the assignment, such as 1-bottleneck")
+    command.add_argument("folder", metavar="FOLDER", help="what was handed in")
+    command.add_argument("--out", metavar="OUT", help="default: graded, beside FOLDER")
+    command.add_argument("--jobs", type=_count, default=os.cpu_count(), help="default: a core each")
+    command.add_argument("--time", type=_count, default=120, help="seconds for each notebook")
+    command.add_argument("--memory", type=_count, default=2000, help="megabytes for each notebook")
+    asked = command.parse_args(arguments)
+    folder, made = Path(asked.folder), MADE / asked.name
+    if not hasattr(os, "fork"):
+        command.error("grading needs Linux or macOS; on Windows use its Linux (WSL)")
+    if not (made / "autograder.zip").exists():
+        command.error(f"there is no assignment {asked.name!r} in {MADE}: run make assignments")
+    if not folder.is_dir():
+        command.error(f"there is no folder {asked.folder!r}: name the one with what was handed in")
+    out = Path(asked.out) if asked.out else folder.resolve().parent / "graded"
+    try:
+        return _grade(made, folder, out / asked.name, (asked.jobs, asked.time, asked.memory))
+    except OSError as error:
+        print(f"cannot write to {out} ({error.strerror or error})", file=sys.stderr)
+        return 1
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def _grade(made: Path, folder: Path, out: Path, limits: tuple[int, int, int]) -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when NumPy and PyTorch are imported
+    from .grading.assignment import Assignment
+    from .grading.folder import Folder
+    from .grading.side_by_side import Limits
+
+    graded = Folder(Assignment.read(made), folder, out, Limits(*limits))
+    n, possible = len(graded.files), graded.assignment.possible
+    if graded.records:
+        print(f"{len(graded.records)} of {n} are graded from before")
+    try:
+        for done, file in enumerate(graded.grade(), len(graded.records) + 1):
+            record = graded.records[file]
+            total = sum(question["points"][0] for question in record["questions"].values())
+            points = f"{total:g} of {possible:g}, " if record["questions"] else ""
+            print(f"{done:4} of {n}  {file}: {points}{record['status']}", flush=True)
+    except KeyboardInterrupt:
+        print(
+            f"\nStopped; {len(graded.records)} of {n} are graded. The same command goes on from there."
+        )
+        return 130
+    print(f"See {out / 'grades.csv'}, and {out / 'similar.csv'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
