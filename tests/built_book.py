@@ -39,6 +39,13 @@ def serve():
         server.shutdown()
 
 
+def arrive(page):
+    """Wait until a page's widgets stand, and all its sections."""
+    page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
+    page.wait_for_function("!document.querySelector('.widget-area:not(:has(.vae-widget))')")
+    page.wait_for_function("!document.documentElement.matches('.arriving, .unpainted')")
+
+
 def visits(browser, host):
     """The fixture `visit`: open a page and wait until its widgets stand.
 
@@ -66,10 +73,9 @@ def visits(browser, host):
             ),
         )
         page.goto(f"{origin}/{name}", wait_until="load")
-        page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
+        arrive(page)
         if name in PAGES:  # the theme's scripts come last
             page.wait_for_function("document.documentElement.dataset.loaded === 'pydata-sphinx-theme'")
-        page.wait_for_function("!document.documentElement.matches('.arriving, .unpainted')")
         return page
 
     yield visit

@@ -271,10 +271,10 @@ def states(c: Things):
     return first, torch.rand(3, device=c.device)
 
 
-def without_page(panel):
+def without_page(view):
     """The traits of a widget that hold what was computed."""
     kinds = (list, bytes, float)
-    return {k: v for k, v in panel.view.trait_values().items() if k[0] != "_" and isinstance(v, kinds)}
+    return {k: v for k, v in view.trait_values().items() if k[0] != "_" and isinstance(v, kinds)}
 
 
 # The tensors of the result are on the device.
@@ -661,7 +661,7 @@ NO_TENSORS = {
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer TwoGradients": "traits, filled by functions",
-    "bundle.* panel.Panel two_gradients colors.*": "pages",
+    "bundle.* two_gradients colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }
 BAYES = variational.BayesianMixture(2)

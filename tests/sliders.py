@@ -1,5 +1,7 @@
 """How a slider is moved in a browser, and whether that changes what is beside it."""
 
+SLIDERS = "[role=slider], input[type=range]"  # handles of ours, and the browser's own
+
 
 def differs(page, area, before, *, patience=20) -> bool:
     """Whether a picture changes within a second: a frame or two, unless the machine is busy."""

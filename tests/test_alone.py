@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import get_kernel_spec
 from nbclient import NotebookClient
-from sliders import by_keyboard, by_pointer, differs, picture
+from sliders import SLIDERS, by_keyboard, by_pointer, differs, picture
 
 from chromium import launch
 
@@ -141,7 +141,7 @@ def test_in_jupyter_every_slider_moves_its_picture(opened):
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
         prompts.last.filter(has_text=re.compile(r"\[\d+\]")).wait_for(timeout=300_000)
-        sliders = page.locator(".jp-OutputArea-output [role=slider]").all()
+        sliders = page.locator(".jp-OutputArea-output").locator(SLIDERS).all()
         assert len(sliders) >= 3, "a plane to drag in, and a slider for each of its two coordinates"
         for slider in sliders:
             area = slider.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-output')]")

@@ -56,7 +56,7 @@ def closed_form(m0, m1, s0, s1, rho):
 
 @pytest.fixture(scope="module")
 def in_javascript(tmp_path_factory):
-    folder, view = tmp_path_factory.mktemp("node"), bound(product).view
+    folder, view = tmp_path_factory.mktemp("node"), bound(product)
     case = {"count": view.count, "half_width": view.grid_half_width, "settings": SETTINGS}
     (folder / "case.json").write_text(json.dumps(case))
     (folder / "log_joint").write_bytes(view.log_joint)
@@ -89,7 +89,7 @@ def test_the_bound_is_that_of_the_moments(in_javascript, i):
 
 def test_the_regions_hold_their_shares():
     """Of a standard Gaussian, the smallest region with a share s is a disk of radius √(−2 log(1 − s))."""
-    view = bound(lambda z: -z.square().sum(-1) / 2).view
+    view = bound(lambda z: -z.square().sum(-1) / 2)
     for region, share in zip(view.regions, (0.95, 0.8, 0.5, 0.2), strict=True):
         points = np.array([[float(v) for v in pair.split()] for pair in re.findall(r"[ML]([^MLZ]+)", region)])
         radius = (-2 * log(1 - share)) ** 0.5
@@ -127,7 +127,7 @@ def numbers(page):
 
 
 def test_q_is_dragged_stretched_and_put_back(show):
-    page = show(bound(product, start=(0, 0, 0.5, 0.5, 0)).view, views=2)
+    page = show(bound(product, start=(0, 0, 0.5, 0.5, 0)), views=2)
     box = page.locator(".paper").first.bounding_box()
     at = lambda x, y: (box["x"] + (x + 3) / 6 * box["width"], box["y"] + (3 - y) / 6 * box["height"])  # noqa: E731
     before = numbers(page)
@@ -150,7 +150,7 @@ def test_q_is_dragged_stretched_and_put_back(show):
 
 
 def test_q_is_moved_by_keys_and_presets_and_said_aloud(show):
-    page = show(bound(product, presets={"both lobes": (0, 0, 1.4, 1.4, 0.9)}).view)
+    page = show(bound(product, presets={"both lobes": (0, 0, 1.4, 1.4, 0.9)}))
     page.get_by_role("slider", name="mean of q").focus()
     for key in ("ArrowRight", "Shift+ArrowUp"):
         page.keyboard.press(key)
@@ -164,7 +164,7 @@ def test_q_is_moved_by_keys_and_presets_and_said_aloud(show):
 
 
 def test_the_ellipse_is_that_of_q(show):
-    page = show(bound(product, start=(1, -0.5, 1.2, 0.6, 0.8)).view)
+    page = show(bound(product, start=(1, -0.5, 1.2, 0.6, 0.8)))
     drawn = page.locator("ellipse.of-q").first
     rx, ry = (float(drawn.get_attribute(name)) * 6 / 256 for name in ("rx", "ry"))
     covariance = gaussian(1, -0.5, 1.2, 0.6, 0.8).covariance_matrix.numpy()
@@ -199,11 +199,11 @@ def test_what_travels_is_finite_and_has_no_gradient():
         with torch.enable_grad():
             return bell()(z) * weight
 
-    assert bound(differentiated).view.log_joint == bound(bell()).view.log_joint
+    assert bound(differentiated).log_joint == bound(bell()).log_joint
 
 
 def test_a_task_is_done_once_the_kl_is_below_its_goal(show):
-    page = show(bound(product, start=(0, 0, 0.5, 0.5, 0), goal=1.0).view)
+    page = show(bound(product, start=(0, 0, 0.5, 0.5, 0), goal=1.0))
     assert page.locator("strong").text_content() == ""
     for name, value in zip(("m0", "m1", "s0", "s1", "rho"), (1.37, 1.37, 0.46, 0.46, -0.5), strict=True):
         page.evaluate("([name, value]) => model.set(name, value)", [name, value])

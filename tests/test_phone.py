@@ -1,7 +1,7 @@
 """Widgets on a phone: what a control changes is seen while it is moved, and a swipe scrolls."""
 
 import pytest
-from built_book import EXPLORERS, FILES, HTML
+from built_book import EXPLORERS, FILES, HTML, arrive
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.site
@@ -18,8 +18,7 @@ def phone(browser):
 
     def open_page(name):
         page.goto(f"{HTML.as_uri()}/{name}", wait_until="load")
-        page.wait_for_function("!document.querySelector('script[type$=\"widget-view+json\"]')")
-        page.wait_for_function("!document.querySelector('.widget-area:not(:has(.vae-widget))')")
+        arrive(page)
         return page
 
     yield open_page
@@ -33,7 +32,8 @@ TOGETHER = """([bar, shown]) => [...document.querySelectorAll(".widget-area")].m
   };
   const all = area.querySelector(".vae-widget").querySelectorAll(shown);
   const parts = [...all].filter((e) => e.checkVisibility());
-  return [...area.querySelectorAll("[role=slider]")].filter((e) => e.checkVisibility()).map((slider) => {
+  const sliders = [...area.querySelectorAll("[role=slider], input[type=range]")];
+  return sliders.filter((e) => e.checkVisibility()).map((slider) => {
     const name = slider.getAttribute("aria-label") ?? slider.getAttribute("aria-valuetext");
     slider.scrollIntoView({ block: "nearest" }); // within its row of sliders
     const fits = parts.some((part) => [

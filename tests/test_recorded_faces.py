@@ -32,7 +32,7 @@ DRAG = """async (moves) => {
 @pytest.mark.parametrize("path", DECODERS, ids=lambda path: path.parent.name)
 def test_a_cats_face_moves_twenty_times_a_second(path, show, capsys):
     decoder = nn.Sequential(records.load_decoder(path), nn.Sigmoid())
-    page = show(latent_explorer(decoder).view)
+    page = show(latent_explorer(decoder))
     pictures = {page.locator("canvas").evaluate("c => c.toDataURL()")}
     times = page.evaluate(DRAG, 50)
     pictures.add(page.locator("canvas").evaluate("c => c.toDataURL()"))

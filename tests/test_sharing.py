@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 from built_book import EXPLORERS
 from playwright.sync_api import expect
+from sliders import SLIDERS
 
 pytestmark = pytest.mark.site
 
@@ -22,7 +23,7 @@ SETTLED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(do
 
 def move(page, area):
     """Another state of a widget, by its first handle and, where there are some, a button of its own."""
-    handle = area.locator("[role=slider]").first
+    handle = area.locator(SLIDERS).first
     handle.focus()
     for key in ("ArrowRight", "ArrowUp", "ArrowRight"):
         page.keyboard.press(key)
@@ -45,7 +46,6 @@ def test_a_link_opens_what_was_shown(visit, name):
         shown, link = page.evaluate(SHOWN), page.url
         assert shown[i] != begun[i] and f"#widget-{i + 1}&" in link and len(link) < 4000
         opened = visit(f"{name}#{link.partition('#')[2]}")
-        opened.wait_for_function("!document.querySelector('.widget-area:not(:has(.vae-widget))')")
         opened.evaluate(SETTLED)
         assert opened.evaluate(SHOWN)[i] == shown[i]
         assert opened.locator(".widget-area").nth(i).evaluate(ON_SCREEN)

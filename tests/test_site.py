@@ -16,7 +16,7 @@ import torch
 import yaml
 from built_book import DESKTOP, EXPLORERS, FILES, HTML, PAGES, PHONE, ROOT
 from ipywidgets.embed import dependency_state
-from sliders import by_keyboard, by_pointer, differs, picture
+from sliders import SLIDERS, by_keyboard, by_pointer, differs, picture
 from torch import nn
 
 from vae_lab.widgets import bound, latent_explorer
@@ -58,7 +58,7 @@ NAMELESS = """[...document.querySelectorAll('article :is(img, canvas, svg.figure
 def test_every_slider_moves_its_picture(visit, name, size, scheme, by, record_property):
     page = visit(name, size=size, scheme=scheme, by=by)
     times = []
-    for i, handle in enumerate(page.locator(".widget-area [role=slider]").all()):
+    for i, handle in enumerate(page.locator(".widget-area").locator(SLIDERS).all()):
         area = handle.locator("xpath=ancestor::*[contains(@class, 'widget-area')]")
         handle.scroll_into_view_if_needed()
         for how, move in {"keyboard": by_keyboard, "pointer": by_pointer}.items():
@@ -231,23 +231,23 @@ def test_a_false_claim_fails_the_build_and_the_notebook_test(tmp_path, condition
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_sliders_of_any_scale_move_their_pictures(browser, tmp_path, scale):
-    """The book's widget manager with a panel that no chapter has, in other units."""
+    """The host of the book's widgets, with two that no chapter has, in other units."""
     decoder = nn.Sequential(nn.Linear(2, 16), nn.Unflatten(1, (1, 4, 4)), nn.Sigmoid())
     with torch.no_grad():
         decoder[0].weight /= scale
-    panels = [
+    views = [
         bound(lambda z: -(z / scale).square().sum(-1) / 2 - 2 * log(scale), half_width=3 * scale),
         latent_explorer(decoder, ranges=(-2 * scale, 2 * scale), start=[0, 0], prior=False),
     ]
-    manager = f'<script src="{(HTML / "_static/widgets.js").as_uri()}" defer></script>'
+    host = f'<script src="{(HTML / "_static/widgets.js").as_uri()}" defer></script>'
     style = f'<link rel="stylesheet" href="{(HTML / "_static/book.css").as_uri()}">'
-    html = f"<!doctype html><title>test</title>{style}{manager}<body>{scripts_of(panels)}</body>"
+    html = f"<!doctype html><title>test</title>{style}{host}<body>{scripts_of(views)}</body>"
     (tmp_path / "page.html").write_text(html, "utf8")
     page, errors = browser.new_page(viewport={"width": 900, "height": 1600}), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((tmp_path / "page.html").as_uri())
     page.wait_for_function("document.querySelectorAll('.vae-widget').length === 2")
-    handles = page.locator(".noUi-handle").all()
+    handles = page.locator(".slider input").all()
     assert len(handles) == 7
     for handle in handles:
         area = handle.locator("xpath=ancestor::*[contains(@class, 'widget-area')]")
@@ -263,14 +263,14 @@ def test_sliders_of_any_scale_move_their_pictures(browser, tmp_path, scale):
     assert errors == []
 
 
-def scripts_of(panels) -> str:
+def scripts_of(views) -> str:
     """The scripts that a page is given for these widgets: their state, and a view of each."""
-    state = dependency_state(panels, drop_defaults=False)
-    views = "".join(
+    state = dependency_state(views, drop_defaults=False)
+    scripts = "".join(
         '<script type="application/vnd.jupyter.widget-view+json">'
-        f'{{"version_major": 2, "version_minor": 0, "model_id": "{panel.model_id}"}}</script>'
-        for panel in panels
+        f'{{"version_major": 2, "version_minor": 0, "model_id": "{view.model_id}"}}</script>'
+        for view in views
     )
     whole = {"version_major": 2, "version_minor": 0, "state": state}
     text = json.dumps(whole, default=str).replace("</", "<\\/")
-    return f'<script type="application/vnd.jupyter.widget-state+json">{text}</script>{views}'
+    return f'<script type="application/vnd.jupyter.widget-state+json">{text}</script>{scripts}'

@@ -33,7 +33,7 @@ each_case = pytest.mark.parametrize("i", range(len(CASES)), ids=[f"{n} {m} {s}" 
 
 @pytest.fixture(scope="module")
 def in_javascript(tmp_path_factory):
-    folder, noise = tmp_path_factory.mktemp("node"), two_gradients().view.noise
+    folder, noise = tmp_path_factory.mktemp("node"), two_gradients().noise
     (folder / "case.json").write_text(json.dumps({"noise": noise, "cases": CASES}))
     return torch.tensor(noise, dtype=torch.float64), json.loads(run_node(folder, RUN))
 
@@ -111,14 +111,14 @@ def numbers(page):
 
 
 def test_the_gaussian_is_dragged_and_the_draw_goes_with_it(show):
-    view = two_gradients(mu=0, sigma=1).view
+    view = two_gradients(mu=0, sigma=1)
     page = show(view, views=2)
     eps = view.noise[view.which]
     assert numbers(page) == pytest.approx([1 - eps, 1 - eps, (1 - eps) * eps], abs=0.006)
     box = page.locator(".paper").first.bounding_box()
     x = lambda z: box["x"] + (z + 4) / 8 * box["width"]  # noqa: E731
     for name, start, end in (("μ", 0, -1), ("σ", 0, 0.5)):
-        handle = page.get_by_role("slider", name=name).first.bounding_box()
+        handle = page.locator(f"[role=slider][aria-label={name}]").first.bounding_box()
         y = handle["y"] + handle["height"] / 2
         page.mouse.move(x(start if name == "μ" else state(page)[0] + 1), y)
         page.mouse.down()
@@ -134,12 +134,12 @@ def test_the_gaussian_is_dragged_and_the_draw_goes_with_it(show):
 
 
 def test_keys_and_buttons_move_it(show):
-    page = show(two_gradients(mu=2.9).view)
-    page.get_by_role("slider", name="μ").focus()
+    page = show(two_gradients(mu=2.9))
+    page.locator("[role=slider][aria-label=μ]").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Shift+ArrowRight")
     assert state(page)[0] == 3  # held at the end of the slider
-    page.get_by_role("slider", name="σ").focus()
+    page.locator("[role=slider][aria-label=σ]").focus()
     page.keyboard.press("ArrowUp")
     assert state(page)[1] == pytest.approx(0.85)
     before = numbers(page)
@@ -151,7 +151,7 @@ def test_keys_and_buttons_move_it(show):
 
 
 def test_the_baseline_narrows_the_score_and_leaves_the_path(show):
-    page = show(two_gradients(mu=-2).view)
+    page = show(two_gradients(mu=-2))
 
     def spreads():
         texts = page.locator(".clouds text").all_text_contents()

@@ -38,13 +38,15 @@ WATCH = """(() => {
   watch("layout-shift", (e) => { if (!e.hadRecentInput) vitals.shift += e.value; });
   watch("longtask", (e) => { vitals.blocked += Math.max(0, e.duration - 50); });
   const use = (key) => { // a key on the first slider as soon as it stands, until its widget has drawn anew
-    const handle = document.querySelector(".widget-area [role=slider]");
+    const handle = document.querySelector(".widget-area :is([role=slider], input[type=range])");
     const widget = handle?.closest(".widget-area").querySelector(".vae-widget");
     if (key && widget.dataset.ms) return (vitals.slider = performance.now());
     if (widget?.dataset.ms) key = "ArrowLeft";
     if (key) {
       delete widget.dataset.ms;
       key = key === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"; // it may stand at one end
+      if (handle.matches("input")) handle[key === "ArrowLeft" ? "stepDown" : "stepUp"]();
+      handle.dispatchEvent(new Event("input")); // a key that a script presses does not move the browser's own
       handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
     }
     requestAnimationFrame(() => requestAnimationFrame(() => use(key)));

@@ -71,7 +71,7 @@ INSIDE = {
     "claims.written": "pages of this book, see test_claims.py",
     "marking.*": "what students wrote, right or wrong, see test_marking.py",
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
-    "widgets.bundle.* widgets.scale.* widgets.panel.* widgets.decoder.to_halves *.flat": "inside widgets",
+    "widgets.bundle.* widgets.scale.* widgets.decoder.to_halves *.flat": "inside widgets",
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (
         "made by functions"
     ),

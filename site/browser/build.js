@@ -1,29 +1,11 @@
 // Builds dist/, everything the book's pages load that is not Sphinx's own: nothing comes from another host.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const dist = "dist";
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist);
-
-// What base-manager imports and no notebook of ours can need: ipywidgets 7, and a sanitizer for descriptions in HTML.
-// And jQuery without requests and effects.
-/** @type {import("esbuild").Plugin} */
-const unneeded = {
-  name: "unneeded",
-  setup(b) {
-    b.onResolve({ filter: /^@jupyter-widgets\/(base7|controls7)|^sanitize-html$/ }, ({ path }) => ({
-      path,
-      namespace: "empty",
-    }));
-    b.onResolve({ filter: /^jquery$/ }, () => ({
-      path: fileURLToPath(import.meta.resolve("jquery/dist/jquery.slim.js")),
-    }));
-    b.onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {}" }));
-  },
-};
 
 /** @type {import("esbuild").BuildOptions} */
 const shared = { bundle: true, minify: true, legalComments: "none", logLevel: "warning", target: "es2022" };
@@ -43,21 +25,8 @@ await build({ ...shared, entryPoints: ["browser/page.js"], outdir: dist, format:
 // The search: loaded by its own page.
 await build({ ...shared, entryPoints: ["browser/search.js"], outdir: dist, format: "iife" });
 
-// The widget manager: one classic script, loaded only by pages with widgets.
-await build({
-  ...shared,
-  entryPoints: ["browser/widgets.js"],
-  outdir: dist,
-  format: "iife",
-  define: {
-    define: "defineAnywidget", // anywidget's front end is an AMD module
-    global: "globalThis",
-    "process.env": "{}",
-    "process.env.NODE_ENV": '"production"',
-  },
-  loader: { ".svg": "dataurl" },
-  plugins: [unneeded],
-});
+// The widgets' host: one classic script, loaded only by pages with widgets.
+await build({ ...shared, entryPoints: ["browser/widgets.js"], outdir: dist, format: "iife" });
 
 // The licenses of what the pages load ask to travel with it; tools for development stay here.
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));

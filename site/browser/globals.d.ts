@@ -24,6 +24,4 @@ interface Window {
 }
 declare var MathJax: any;
 declare var searchable: any[]; // set by search-index.js
-declare var defineAnywidget: (names: string[], factory: (base: object) => object) => void;
-declare module "anywidget";
 declare module "mathjax";

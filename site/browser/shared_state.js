@@ -1,9 +1,6 @@
 // A widget's state in the page's address: a button writes it there, and a page with such an address begins with it.
 //   …/06-elbo.html#widget-1&m0=0.5&m1=-1.2
 
-/** The model of ours in what is shown, which may stand above its sliders. @param {any} shown */
-const own = (shown) => [shown, ...(shown.get("children") ?? [])].find((model) => model.get("_esm"));
-
 /** What its state consists of. @param {Element} place @returns {string[]} */
 const traits = (place) =>
   /** @type {HTMLElement} */ (place.querySelector(".vae-widget")).dataset.state?.split(" ") ?? [];
@@ -32,13 +29,15 @@ function open(place, model) {
   place.scrollIntoView({ block: "center" });
 }
 
-/** Let readers share what a widget shows; `place` holds it, drawn. @param {Element} place @param {any} shown its model */
-export function share(place, shown) {
-  const model = own(shown);
+/** Without the noise of rounding, 0.30000000000000004. @param {string} _ @param {any} value */
+const short = (_, value) => (typeof value === "number" ? Number(value.toPrecision(12)) : value);
+
+/** Let readers share what a widget shows; `place` holds it, drawn. @param {Element} place @param {any} model */
+export function share(place, model) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Copy link" });
   button.ariaLive = "polite";
   button.onclick = async () => {
-    const parts = traits(place).map((name) => `${name}=${encodeURIComponent(JSON.stringify(model.get(name)))}`);
+    const parts = traits(place).map((name) => `${name}=${encodeURIComponent(JSON.stringify(model.get(name), short))}`);
     history.replaceState(null, "", `#${[place.id, ...parts].join("&")}`);
     const copied = await navigator.clipboard?.writeText(location.href).then(
       () => true,

@@ -1,78 +1,82 @@
-// The widget manager of the static page: rebuilds ipywidgets and anywidgets from the state that the notebook left in it.
-import * as base from "@jupyter-widgets/base";
-import { ManagerBase } from "@jupyter-widgets/base-manager";
-import * as controls from "@jupyter-widgets/controls";
-import { Widget } from "@lumino/widgets";
+// The widgets of the static page, each rebuilt from the state that the notebook left in it: no Python, no kernel.
 import { share } from "./shared_state.js";
 
 const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
 const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
 
-// anywidget registers itself as an AMD module; esbuild renames its `define` to this.
-const anywidget = new Promise((resolve) => {
-  globalThis.defineAnywidget = (_names, factory) => resolve(factory(base));
-});
-import("anywidget");
-
-/** A slider's view that tells those who do not see it what it shows: the label names its handle, and the handle's
- * value is the text beside it, which in most sliders can be typed too. @param {new (...rest: any[]) => any} View */
-const spoken = (View) =>
-  class extends View {
-    render() {
-      super.render();
-      const handle = this.el.querySelector(".noUi-handle");
-      const told = "aria-valuetext";
-      this.label.id = `label-${this.cid}`;
-      handle.setAttribute("aria-labelledby", this.label.id);
-      if (this.readout.contentEditable === "true") {
-        this.readout.setAttribute("role", "textbox");
-        this.readout.setAttribute("aria-labelledby", this.label.id);
-      }
-      const tell = () => {
-        if (handle.getAttribute(told) !== this.readout.textContent) handle.setAttribute(told, this.readout.textContent);
-      };
-      const watcher = new MutationObserver(tell); // noUiSlider writes all the digits there are
-      watcher.observe(this.readout, { characterData: true, childList: true, subtree: true });
-      watcher.observe(handle, { attributeFilter: [told] });
-      tell();
-    }
-    // Whether its words overflow is not asked, which would lay out the whole page for each: in the book they wrap.
-    readout_overflow() {}
-  };
-
-class PageManager extends ManagerBase {
-  /** @param {string} name @param {string} module */
-  async loadClass(name, module) {
-    /** @type {Record<string, any>} */
-    const modules = {
-      "@jupyter-widgets/base": base,
-      "@jupyter-widgets/controls": controls,
-      anywidget: await anywidget,
-    };
-    const classes = modules[module];
-    if (!classes?.[name]) throw new Error(`This page has no widget ${module}.${name}`);
-    return name.endsWith("SliderView") ? spoken(classes[name]) : classes[name];
+/** The model of a widget, as anywidget's modules use it. There is no kernel: what is saved goes nowhere. */
+class PageModel {
+  /** @param {Record<string, any>} state */
+  constructor(state) {
+    this.state = state;
+    /** @type {Map<string, Set<() => void>>} */
+    this.listeners = new Map();
   }
-  // There is no kernel: a widget may talk to it, and nobody listens.
-  async _create_comm() {
-    return /** @type {any} */ ({ on_close() {}, on_msg() {}, send() {}, close() {} });
+  /** @param {string} name */
+  get(name) {
+    return this.state[name];
   }
-  async _get_comm_info() {
-    return {};
+  /** @param {string} name @param {any} value */
+  set(name, value) {
+    if (JSON.stringify(value) === JSON.stringify(this.state[name])) return;
+    this.state[name] = value;
+    for (const call of this.listeners.get(`change:${name}`) ?? []) call();
+  }
+  save_changes() {}
+  /** @param {string} event @param {() => void} call */
+  on(event, call) {
+    this.listeners.set(event, (this.listeners.get(event) ?? new Set()).add(call));
+  }
+  /** @param {string} event @param {() => void} call */
+  off(event, call) {
+    this.listeners.get(event)?.delete(call);
   }
 }
 
-/** When a widget of ours stands in this place. @param {Element} place */
-const drawn = (place) =>
-  new Promise((resolve) => {
-    const watcher = new MutationObserver(() => place.querySelector(".vae-widget") && resolve(watcher.disconnect()));
-    watcher.observe(place, { childList: true, subtree: true });
-  });
-
-const manager = new PageManager();
-/** @type {Map<string, any>} */
+/** @type {Map<string, PageModel>} */
 const models = new Map();
 let count = 0; // of the widgets that stand
+
+/** @param {string} base64 */
+function decoded(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return new DataView(bytes.buffer);
+}
+
+/** The widgets of a state, into `models`; layouts and the like are left. @param {Record<string, any>} saved */
+function read(saved) {
+  for (const [id, { state, buffers = [] }] of Object.entries(saved)) {
+    if (!state._esm) continue;
+    for (const { path, data } of buffers) state[path[0]] = decoded(data);
+    models.set(id, new PageModel(state));
+  }
+}
+
+/** What is the same for all widgets of a kind: once a page. @type {Map<string, Promise<any>>} */
+const modules = new Map();
+
+/** The module of a widget, its style sheet in place. @param {PageModel} model @returns {Promise<any>} */
+function moduleOf(model) {
+  const source = model.get("_esm");
+  if (!modules.has(source)) {
+    document.head.append(Object.assign(document.createElement("style"), { textContent: model.get("_css") }));
+    modules.set(source, import(URL.createObjectURL(new Blob([source], { type: "text/javascript" }))));
+  }
+  return /** @type {Promise<any>} */ (modules.get(source));
+}
+
+/** Put a widget where its script stands. @param {Element} script */
+async function draw(script) {
+  const model = models.get(JSON.parse(/** @type {string} */ (script.textContent)).model_id);
+  if (!model) throw new Error("A page of the book shows widgets of vae_lab, and no others.");
+  count += 1;
+  const el = Object.assign(document.createElement("div"), { className: "widget-area", id: `widget-${count}` });
+  script.replaceWith(el);
+  (await moduleOf(model)).default.render({ model, el });
+  share(el, model);
+}
 
 /** Whether something of the page that comes after this is there already. @param {Node | null} node @returns {boolean} */
 const passed = (node) => node !== null && (node.nextSibling !== null || passed(node.parentNode));
@@ -85,20 +89,9 @@ const whole = (kind) =>
 async function showThese() {
   for (const state of whole(STATE)) {
     state.remove();
-    for (const model of await manager.set_state(JSON.parse(state.textContent))) models.set(model.model_id, model);
+    read(JSON.parse(state.textContent).state);
   }
-  const all = [];
-  for (const script of whole(VIEW)) {
-    const model = models.get(JSON.parse(script.textContent).model_id);
-    if (!model) continue;
-    count += 1;
-    const place = Object.assign(document.createElement("div"), { className: "widget-area", id: `widget-${count}` });
-    script.replaceWith(place);
-    all.push(drawn(place).then(() => share(place, model)));
-    Widget.attach((await manager.create_view(model)).luminoWidget, place);
-  }
-  const patience = new Promise((resolve) => setTimeout(resolve, 2000)); // should one fail
-  await Promise.race([Promise.all(all), patience]);
+  await Promise.all(whole(VIEW).map((script) => draw(script).catch(reportError))); // one that fails stops no other
 }
 
 /** Show widgets while the page comes, and all of them when it has come. */

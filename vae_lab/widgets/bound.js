@@ -1,6 +1,7 @@
 // A Gaussian to lay over a posterior by hand, and the bound it reaches.
 import { bound, logEvidence } from "./quadrature.js";
 import { axisLabels, onStep, written } from "./scale.js";
+import { makeSliders, stepSlider } from "./sliders.js";
 import { asView, button, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -9,7 +10,8 @@ import { asView, button, draggable, html, makeFoot, mount, onArrows, svg, tell }
 
 const SIDE = 256; // pixels
 const BAR = { width: 64, height: 256 }; // pixels
-const TRAITS = ["m0", "m1", "s0", "s1", "rho"];
+const NAMES = { m0: "mean of z₁", m1: "mean of z₂", s0: "scale of z₁", s1: "scale of z₂", rho: "correlation" };
+const TRAITS = Object.keys(NAMES);
 const ARROWS = "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4";
 
 /** q in the model: read together, written within limits and on the sliders' steps.
@@ -25,7 +27,7 @@ function gaussianOf(model) {
     });
     model.save_changes();
   };
-  return { read, write, limits, step: steps[0], halfWidth: /** @type {number} */ (model.get("half_width")) };
+  return { read, write, limits, steps, step: steps[0], halfWidth: /** @type {number} */ (model.get("half_width")) };
 }
 
 /** A handle: a shape to drag, or to focus and move by the arrow keys.
@@ -170,7 +172,7 @@ function makeNumbers(evidence) {
   const kl = html("output", { class: "kl" });
   const total = html("output");
   const line = (/** @type {string} */ name, /** @type {Element} */ value) =>
-    html("div", {}, html("span", {}, name), value);
+    html("div", { "aria-atomic": true }, html("span", {}, name), value);
   const root = html(
     "div",
     { class: "numbers", "aria-live": "polite" },
@@ -216,12 +218,16 @@ function render({ model, el }) {
   const right = html("div", { class: "side" }, bar.root, numbers.root);
   const stage = html("div", { class: "stage" }, html("div", {}, key, plane.root), right);
   const foot = makeFoot(model, () => q.write(model.get("start")));
+  const sliders = makeSliders(
+    ...Object.entries(NAMES).map(([trait, name], i) => stepSlider(model, trait, name, q.limits[i], q.steps[i])),
+  );
   const root = html(
     "div",
     { class: "vae-widget vae-bound" },
-    stage,
     html("div", { class: "presets" }, ...presets),
+    stage,
     foot.root,
+    sliders.root,
   );
 
   function draw() {
@@ -229,6 +235,7 @@ function render({ model, el }) {
     plane.update();
     bar.update(terms.kl);
     numbers.update(terms);
+    sliders.update();
     if (terms.kl < model.get("goal")) foot.done(`KL ${written(terms.kl, 0.01)} nats.`);
   }
   return mount(model, el, root, TRAITS, draw);

@@ -14,31 +14,24 @@ from vae_lab.arguments import NonNegative, Numbers, Positive, checked, real, sev
 from vae_lab.inference import GridPosterior, warn_of_unresolved
 from vae_lab.variational import log_integral, square_grid
 from vae_lab.widgets.bundle import script, style
-from vae_lab.widgets.panel import Panel
-from vae_lab.widgets.scale import on_step, round_number, slider
+from vae_lab.widgets.scale import on_step, round_number
 
 COUNT = 145  # points a side of the grid that sums are taken over
 MOST_LEAN, LEAN_STEP = (-0.95, 0.95), 0.01  # of the correlation
 LARGEST_LOG = 1e5  # nats, whose hundredths float32 can tell apart
 SHARES = (0.95, 0.8, 0.5, 0.2)  # of the posterior, that the regions drawn hold
 HINT = "Drag the point to move q, the square to stretch it; the arrow keys and the sliders do the same."
-NAMES = {
-    "m0": "mean of z₁",
-    "m1": "mean of z₂",
-    "s0": "scale of z₁",
-    "s1": "scale of z₂",
-    "rho": "correlation",
-}
+TRAITS = "m0", "m1", "s0", "s1", "rho"
 
 
 class Bound(anywidget.AnyWidget):
     """A posterior over two codes, a Gaussian q over it, and ELBO + KL = log p(x) as a bar.
 
-    Traits m0, m1 (means), s0, s1 (standard deviations) and rho (correlation) hold q; link sliders to them.
-    See `bound`, which does.
+    Traits m0, m1 (means), s0, s1 (standard deviations) and rho (correlation) hold q. See `bound`, which fills
+    the others.
     """
 
-    _esm = script("ui.js", "scale.js", "quadrature.js", "bound.js")
+    _esm = script("ui.js", "scale.js", "sliders.js", "quadrature.js", "bound.js")
     _css = style("base.css", "bound.css")
     log_joint = traitlets.Bytes().tag(sync=True)
     count = traitlets.Int().tag(sync=True)
@@ -72,7 +65,7 @@ def bound(
     depth: Positive = 8.0,
     hint: str = HINT,
     goal: NonNegative = 0.0,
-) -> Panel:
+) -> Bound:
     """A Gaussian q to drag, stretch and lean over a posterior, while ELBO + KL = log p(x) is kept in numbers.
 
     log_joint : codes (N, 2) in float64 → log p(x, z) (N,), for one x; must have died out at 3 `half_width`
@@ -109,7 +102,7 @@ def bound(
     evidence = log_integral(values.double(), cell)
     posterior = values.double() - evidence
     warn_of_unresolved(GridPosterior(points, posterior, evidence, log(cell)), 2, COUNT)
-    widget = Bound(
+    return Bound(
         log_joint=values.numpy().astype("<f4").tobytes(),
         count=COUNT,
         half_width=half_width,
@@ -122,10 +115,8 @@ def bound(
         presets=chosen,
         hint=hint,
         goal=goal,
-        **dict(zip(NAMES, start, strict=True)),
+        **dict(zip(TRAITS, start, strict=True)),
     )
-    rows = zip(NAMES.items(), start, limits, steps, strict=True)
-    return Panel(widget, {trait: slider(value, ends, by, name) for (trait, name), value, ends, by in rows})
 
 
 def _settings(name: str, numbers: Sequence[float], limits: list, steps: list[float]) -> list[float]:

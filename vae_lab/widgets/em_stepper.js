@@ -253,7 +253,7 @@ function makeChart(state) {
 function makeNumbers(state) {
   const [evidence, bound, gap] = ["evidence", "bound", "gap"].map((name) => html("span", { class: `number ${name}` }));
   const row = (/** @type {string} */ name, /** @type {HTMLElement} */ value) =>
-    html("div", {}, html("span", { class: "what" }, name), value);
+    html("div", { "aria-atomic": true }, html("span", { class: "what" }, name), value);
   const root = html(
     "div",
     { class: "numbers", "aria-live": "polite" },

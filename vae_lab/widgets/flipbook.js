@@ -1,5 +1,6 @@
 // Pictures computed beforehand: one at a time, with its caption and its place on a curve.
 import { axisLabels } from "./scale.js";
+import { makeSlider, makeSliders } from "./sliders.js";
 import { asView, draggable, html, makeFoot, mount, pixelCanvas, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -102,8 +103,18 @@ function render({ model, el }) {
     html("div", {}, picture.canvas, caption),
     ...(curve ? [curve.root] : []),
   );
+  const values = /** @type {string[]} */ (model.get("values"));
+  const sliders = makeSliders(
+    makeSlider({
+      name: model.get("name"),
+      last: values.length - 1,
+      place: () => model.get("frame"),
+      go,
+      text: () => values[model.get("frame")],
+    }),
+  );
   const foot = makeFoot(model, () => go(model.get("start"))).root;
-  const root = html("div", { class: "vae-widget vae-flipbook" }, stage, foot);
+  const root = html("div", { class: "vae-widget vae-flipbook" }, stage, foot, sliders.root);
 
   function draw() {
     const frame = model.get("frame");
@@ -112,6 +123,7 @@ function render({ model, el }) {
     caption.textContent = model.get("captions")[frame];
     picture.canvas.setAttribute("aria-label", model.get("captions")[frame]);
     curve?.update(frame);
+    sliders.update();
   }
   return mount(model, el, root, ["frame"], draw);
 }

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from io import BytesIO
 
 import anywidget
-import ipywidgets
 import numpy as np
 import traitlets
 from PIL import Image
@@ -12,7 +11,6 @@ from PIL import Image
 from vae_lab.arguments import Natural, Words, checked, shown, tensor
 from vae_lab.data.pixels import as_pixels
 from vae_lab.widgets.bundle import script, style
-from vae_lab.widgets.panel import Panel
 
 HINT = "Drag the slider."
 
@@ -20,10 +18,10 @@ HINT = "Drag the slider."
 class Flipbook(anywidget.AnyWidget):
     """One of T frames, its caption, and where it lies on a curve.
 
-    Trait frame holds its number; link a slider to it. See `flipbook`, which does.
+    Trait frame holds its number. See `flipbook`, which fills the others.
     """
 
-    _esm = script("ui.js", "scale.js", "flipbook.js")
+    _esm = script("ui.js", "scale.js", "sliders.js", "flipbook.js")
     _css = style("base.css", "flipbook.css")
     sheet = traitlets.Bytes().tag(sync=True)
     count = traitlets.Int().tag(sync=True)
@@ -31,6 +29,8 @@ class Flipbook(anywidget.AnyWidget):
     size = traitlets.List().tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
     start = traitlets.Int(0).tag(sync=True)
+    name = traitlets.Unicode().tag(sync=True)
+    values = traitlets.List().tag(sync=True)
     captions = traitlets.List().tag(sync=True)
     curve = traitlets.List().tag(sync=True)
     axes = traitlets.List().tag(sync=True)
@@ -52,7 +52,7 @@ def flipbook(
     axes: Words = ("", ""),
     start: Natural = 0,
     hint: str = HINT,
-) -> Panel:
+) -> Flipbook:
     """Pictures with one slider over them: the training step, the width of a bottleneck, the KL weight.
 
     frames : (T, H, W) gray or (T, H, W, 3) RGB; uint8, or floating-point numbers in [0, 1]
@@ -83,26 +83,20 @@ def flipbook(
         raise ValueError(f"start must be a frame, 0 … {count - 1}; got {start}")
     columns = int(np.ceil(np.sqrt(count)))
     height, width = frames.shape[1:3]
-    view = Flipbook(
+    return Flipbook(
         sheet=_sheet(frames, columns),
         count=count,
         columns=columns,
         size=[width, height],
         frame=start,
         start=start,
+        name=name,
+        values=values,
         captions=captions,
         curve=curve,
         axes=list(axes),
         hint=hint,
     )
-    slider = ipywidgets.SelectionSlider(
-        options=[(value, i) for i, value in enumerate(values)],
-        index=start,
-        description=name,
-        style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="auto"),
-    )
-    return Panel(view, {"frame": slider}, linked="index")
 
 
 def _frames(frames) -> np.ndarray:

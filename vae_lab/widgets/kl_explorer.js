@@ -2,6 +2,7 @@
 // samples, the cloud of codes, the point on the rate–distortion curve.
 import { decode, halves } from "./decoder.js";
 import { axisLabels, roundNumber, short, written } from "./scale.js";
+import { makeSlider, makeSliders } from "./sliders.js";
 import { asView, draggable, html, makeFoot, mount, onArrows, pixelCanvas, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -12,6 +13,7 @@ const CHART = { width: 256, height: 128 };
 const GAP = 2; // pixels
 const CLASSES = 10; // colors there are
 const FINE = 200; // pieces of the curve that is drawn
+const PLACES = 400; // of the slider, evenly spaced in log β
 
 /** Where β lies between two ends on a logarithmic scale: 0 at the first, 1 at the second.
  * @param {number} beta @param {number[]} ends */
@@ -274,7 +276,7 @@ function makeNumbers(step) {
   const root = html(
     "div",
     { class: "numbers", "aria-live": "polite" },
-    ...Object.values(names).map((name, i) => html("div", {}, html("span", {}, name), outputs[i])),
+    ...Object.values(names).map((name, i) => html("div", { "aria-atomic": true }, html("span", {}, name), outputs[i])),
   );
   const update = (/** @type {number} */ beta, /** @type {number} */ rate, /** @type {number} */ distortion) => {
     const values = [rate, distortion, -distortion - rate, -distortion - beta * rate].map(
@@ -305,18 +307,24 @@ function render({ model, el }) {
     part("chart", model.get("separate").length ? "curve: this model; dots: trained for one β" : "every β", chart.root),
     part("read", "", numbers.root),
   );
-  const root = html(
-    "div",
-    { class: "vae-widget vae-kl-explorer" },
-    stage,
-    makeFoot(model, () => weight.write(model.get("start"))).root,
+  const sliders = makeSliders(
+    makeSlider({
+      name: "β",
+      last: PLACES,
+      place: () => Math.round(weight.place() * PLACES),
+      go: (place) => weight.write(weight.at(place / PLACES)),
+      text: () => short(weight.read()),
+    }),
   );
+  const foot = makeFoot(model, () => weight.write(model.get("start"))).root;
+  const root = html("div", { class: "vae-widget vae-kl-explorer" }, stage, foot, sliders.root);
 
   function draw() {
     const [rate, distortion] = between(curve, weight.place(), point);
     pictures.update();
     cloud.update();
     chart.update(rate, distortion);
+    sliders.update();
     numbers.update(weight.read(), rate, distortion);
   }
   return mount(model, el, root, ["beta"], draw);

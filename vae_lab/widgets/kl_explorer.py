@@ -1,9 +1,6 @@
 """The weight β of the KL as one slider: reconstructions, samples, codes and the rate–distortion point."""
 
-from math import log10
-
 import anywidget
-import ipywidgets
 import numpy as np
 import torch
 import traitlets
@@ -17,7 +14,6 @@ from vae_lab.models import check_decoder
 from vae_lab.multirate import MultiRateVAE
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.decoder import export, to_halves
-from vae_lab.widgets.panel import Panel
 from vae_lab.widgets.scale import subscript
 
 PLACES = 41  # weights β at which the encoder is run; between them the page interpolates
@@ -31,7 +27,7 @@ class KLExplorer(anywidget.AnyWidget):
     What the encoder says is in tables over β, evenly spaced in log β. See `kl_explorer`.
     """
 
-    _esm = script("ui.js", "scale.js", "decoder.js", "kl_explorer.js")
+    _esm = script("ui.js", "scale.js", "sliders.js", "decoder.js", "kl_explorer.js")
     _css = style("base.css", "kl_explorer.css")
     layers = traitlets.List().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
@@ -65,7 +61,7 @@ def kl_explorer(
     betas: Numbers | None = None,
     start: Positive = 1.0,
     hint: str = HINT,
-) -> Panel:
+) -> KLExplorer:
     """A slider over β, and what it moves: reconstructions, samples, the cloud of codes, rate and distortion.
 
     model : with a Bernoulli likelihood and a decoder of layers that `decoder.export` knows
@@ -91,7 +87,7 @@ def kl_explorer(
     plane = np.concatenate([means[..., [across, up]], scales[..., [across, up]]], axis=2)
     half_width = _half_width(plane[..., :2])
     (samples, of_samples), (codes, of_codes) = map(to_halves, (_prior_draws(model), means[:, :PICTURES]))
-    view = KLExplorer(
+    return KLExplorer(
         layers=layers,
         weights=weights,
         shape=list(shape),
@@ -110,22 +106,6 @@ def kl_explorer(
         beta=float(start),
         start=float(start),
         hint=hint,
-    )
-    return Panel(view, {"beta": _slider(view)})
-
-
-def _slider(view: KLExplorer) -> ipywidgets.FloatLogSlider:
-    low, high = map(log10, view.betas)
-    return ipywidgets.FloatLogSlider(
-        value=view.beta,
-        base=10,
-        min=low,
-        max=high,
-        step=(high - low) / 400,
-        description="β",
-        readout_format=".3g",
-        style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="auto", grid_column="1 / -1"),
     )
 
 

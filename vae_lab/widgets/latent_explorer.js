@@ -2,6 +2,7 @@
 import { decode } from "./decoder.js";
 import { codesOf, latentsOf, makePlane } from "./plane.js";
 import { written } from "./scale.js";
+import { makeSliders, stepSlider } from "./sliders.js";
 import { html, makeFoot, mount, pixelCanvas } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -82,8 +83,14 @@ function render({ model, el }) {
     numbers,
   );
   const foot = makeFoot(model, () => latents.write({ ...model.get("start") }));
+  const sliders = makeSliders(
+    ...latents.traits.map((trait, i) => {
+      const { name, low, high, step } = latents.axis(i);
+      return stepSlider(model, trait, name, [low, high], step);
+    }),
+  );
   const stage = html("div", { class: "stage" }, ...left, right);
-  const root = html("div", { class: "vae-widget vae-latent-explorer" }, stage, foot.root);
+  const root = html("div", { class: "vae-widget vae-latent-explorer" }, stage, foot.root, sliders.root);
   let turned = "";
   let before = latents.read();
   let moved = model.get("across");
@@ -94,6 +101,7 @@ function render({ model, el }) {
     if (changed >= 0) moved = changed;
     before = z;
     image.paint(z);
+    sliders.update();
     numbers.textContent = inNumbers(model, latents, z, moved);
     image.canvas.setAttribute("aria-label", `The decoder’s image at ${numbers.textContent}`);
     if (model.get("goal") && codes.nearest(latents, z) === model.get("goal"))

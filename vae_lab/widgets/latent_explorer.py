@@ -13,8 +13,7 @@ from vae_lab.arguments import Numbers, Words, checked, points, shown, tensor
 from vae_lab.data.pixels import clipped
 from vae_lab.widgets.bundle import script, style
 from vae_lab.widgets.decoder import export, latents_of
-from vae_lab.widgets.panel import Panel
-from vae_lab.widgets.scale import multiple, on_step, round_number, slider, subscript
+from vae_lab.widgets.scale import multiple, on_step, round_number, subscript
 
 MOST_CODES = 1500  # points drawn
 MOST_NUMBERS = 24_000  # of all codes together, 2 bytes each
@@ -27,10 +26,10 @@ HINT = "Drag the point; the arrow keys and the sliders move it too."
 class LatentExplorer(anywidget.AnyWidget):
     """A plane of two latent coordinates with a point to drag, and the decoder's image of it.
 
-    Traits z0 … z{L-1} hold the code; link sliders to them. See `latent_explorer`, which does.
+    Traits z0 … z{L-1} hold the code. See `latent_explorer`, which fills the others.
     """
 
-    _esm = script("ui.js", "scale.js", "decoder.js", "plane.js", "latent_explorer.js")
+    _esm = script("ui.js", "scale.js", "sliders.js", "decoder.js", "plane.js", "latent_explorer.js")
     _css = style("base.css", "latent_explorer.css")
     layers = traitlets.List().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
@@ -68,7 +67,7 @@ def latent_explorer(
     prior: bool = True,
     hint: str = HINT,
     goal: str = "",
-) -> Panel:
+) -> LatentExplorer:
     """A plane in which to drag a code, a slider for each of its L coordinates, and the image decoded from it.
 
     decoder : codes (B, L) → images (B, C, H, W) in [0, 1], C 1 or 3, of layers that `decoder.export` knows;
@@ -96,7 +95,7 @@ def latent_explorer(
         raise ValueError(
             f"goal must be one of the labels {', '.join(label_names) or '(there are none)'}; got {goal!r}"
         )
-    view = LatentExplorer(
+    return LatentExplorer(
         layers=layers,
         weights=weights,
         shape=list(shape),
@@ -111,8 +110,6 @@ def latent_explorer(
         hint=hint,
         goal=goal,
     )
-    rows = zip(view.start, ranges, steps, view.names, strict=True)
-    return Panel(view, {f"z{i}": slider(*row) for i, row in enumerate(rows)})
 
 
 def _array(codes, latents: int) -> np.ndarray:

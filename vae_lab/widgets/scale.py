@@ -2,8 +2,6 @@
 
 from math import ceil, floor, log10
 
-import ipywidgets
-
 CLEAN = 6  # digits after those of a step at which a number is cut: what is beyond is rounding
 
 
@@ -29,24 +27,6 @@ def on_step(value: float, limits: tuple[float, float], step: float) -> float:
     inside = min(max(float(value), low), high)
     nearest = round(low + floor((inside - low) / step + 0.5) * step, decimals(step) + CLEAN)
     return float(min(max(nearest, low), high))
-
-
-def slider(value: float, limits: tuple[float, float], step: float, name: str) -> ipywidgets.FloatSlider:
-    """A slider that shows as many digits as its steps need."""
-    low, high = limits
-    exponent = floor(log10(max(abs(low), abs(high))))
-    plain = 1e-5 <= step < 1e5
-    digits = f".{decimals(step)}f" if plain else f".{max(0, exponent - floor(log10(step)))}e"
-    return ipywidgets.FloatSlider(
-        value=value,
-        min=low,
-        max=high,
-        step=step,
-        description=name,
-        readout_format=digits,
-        style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="auto"),
-    )
 
 
 def subscript(number: int) -> str:

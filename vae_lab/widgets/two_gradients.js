@@ -1,6 +1,7 @@
 // One draw z = μ + σε on a density to drag, the slope it feels, and two clouds of gradient estimates.
 import { gradients, OBJECTIVES, spread } from "./gradients.js";
 import { onStep, roundNumber, short, written } from "./scale.js";
+import { makeSliders, stepSlider } from "./sliders.js";
 import { button, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -246,7 +247,7 @@ function makeNumbers(state) {
     ["∂f/∂σ = f′(z) · ε", ""],
   ].map(([name]) => {
     const value = html("output");
-    return { value, root: html("div", {}, html("span", {}, name), value) };
+    return { value, root: html("div", { "aria-atomic": true }, html("span", {}, name), value) };
   });
   const noise = html("div", { class: "noise" });
   const root = html("div", { class: "numbers", "aria-live": "polite" }, noise, ...lines.map((line) => line.root));
@@ -295,7 +296,12 @@ function render({ model, el }) {
   );
   const stage = html("div", { class: "stage" }, html("div", {}, plane.root, numbers.root), html("div", {}, chart));
   const foot = makeFoot(model, () => state.write(model.get("start"))).root;
-  const root = html("div", { class: "vae-widget vae-two-gradients" }, buttons.root, stage, foot);
+  const { limits, step } = state;
+  const sliders = makeSliders(
+    stepSlider(model, "mu", "μ", limits.mu, step),
+    stepSlider(model, "sigma", "σ", limits.sigma, step),
+  );
+  const root = html("div", { class: "vae-widget vae-two-gradients" }, buttons.root, stage, foot, sliders.root);
 
   function draw() {
     const { mu, sigma, objective, baseline, which } = state.read();
@@ -305,6 +311,7 @@ function render({ model, el }) {
     plane.update();
     numbers.update();
     buttons.update();
+    sliders.update();
     for (const [k, cloud] of clouds.entries())
       cloud.update({ score: found.score[k], path: found.path[k] }, exact[k], which);
     chart.setAttribute(

@@ -8,8 +8,7 @@ import traitlets
 
 from vae_lab.arguments import Seed, checked, choice, real, whole
 from vae_lab.widgets.bundle import script, style
-from vae_lab.widgets.panel import Panel
-from vae_lab.widgets.scale import on_step, slider
+from vae_lab.widgets.scale import on_step
 
 OBJECTIVES = ("bowl", "waves", "step")
 MEANS, SCALES, STEP = (-3.0, 3.0), (0.1, 2.0), 0.01
@@ -29,7 +28,7 @@ class TwoGradients(anywidget.AnyWidget):
     them.
     """
 
-    _esm = script("ui.js", "scale.js", "gradients.js", "two_gradients.js")
+    _esm = script("ui.js", "scale.js", "sliders.js", "gradients.js", "two_gradients.js")
     _css = style("base.css", "two_gradients.css")
     mu = traitlets.Float().tag(sync=True)
     sigma = traitlets.Float().tag(sync=True)
@@ -55,7 +54,7 @@ def two_gradients(
     sigma: Annotated[float, real(*SCALES)] = 0.8,
     n_samples: Annotated[int, whole(2, MOST_DRAWS)] = 200,
     seed: Seed = 0,
-) -> Panel:
+) -> TwoGradients:
     """N(μ, σ²) to drag under f, a draw z = μ + σε that goes with it, and the gradients from many such draws.
 
     objective : "bowl", "waves" or "step"
@@ -67,6 +66,4 @@ def two_gradients(
     noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     start = {"mu": on_step(mu, MEANS, STEP), "sigma": on_step(sigma, SCALES, STEP), "objective": objective}
     start |= {"which": int((noise + 1.5).abs().argmin()), "baseline": False}
-    view = TwoGradients(noise=[round(e, 4) for e in noise.tolist()], start=start, **start)
-    sliders = {"mu": slider(view.mu, MEANS, STEP, "μ"), "sigma": slider(view.sigma, SCALES, STEP, "σ")}
-    return Panel(view, sliders)
+    return TwoGradients(noise=[round(e, 4) for e in noise.tolist()], start=start, **start)
