@@ -4,7 +4,7 @@ import "./previews.js";
 const scripts = new URL("scripts/", /** @type {HTMLScriptElement} */ (document.currentScript).src);
 
 document.addEventListener("DOMContentLoaded", async () => {
-  nameCopyButtons();
+  nameButtons();
   await window.widgetsShown;
   for (const name of ["bootstrap", "pydata-sphinx-theme"]) {
     const script = Object.assign(document.createElement("script"), { async: false, src: `${scripts}${name}.js` });
@@ -15,11 +15,15 @@ document.addEventListener("DOMContentLoaded", async () => {
   }
 });
 
-/** Each button that copies says what. */
-function nameCopyButtons() {
+/** Each button that copies says what, and each that unfolds. */
+function nameButtons() {
   for (const button of document.querySelectorAll("button.copybtn")) {
     const code = button.previousElementSibling?.textContent?.trim().split("\n")[0];
     if (code) button.setAttribute("aria-label", `Copy the code that begins with ${code.slice(0, 60)}`);
+  }
+  for (const button of document.querySelectorAll(".admonition > button.toggle-button")) {
+    const title = button.parentElement?.querySelector(".admonition-title")?.textContent?.trim();
+    button.setAttribute("aria-label", `Show or hide: ${title}`);
   }
 }
 

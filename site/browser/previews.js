@@ -15,7 +15,8 @@ function contentOf(link) {
   }
   if (link.dataset.about) return [link.dataset.about];
   const equation = document.getElementById(decodeURIComponent(link.hash.slice(1)));
-  return [...(equation?.querySelectorAll("mjx-container") ?? [])].map((part) => part.cloneNode(true));
+  const set = [...(equation?.querySelectorAll("mjx-container") ?? [])]; // once for each width of a column
+  return set.filter((part) => part.checkVisibility()).map((part) => part.cloneNode(true));
 }
 
 /** @param {HTMLAnchorElement} link */

@@ -6,6 +6,7 @@ theme) and still give it its room.
 """
 
 import ast
+import re
 
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode
@@ -15,6 +16,7 @@ from selectolax.lexbor import LexborHTMLParser
 from sphinx.highlighting import PygmentsBridge
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+SAID = re.compile(r"""(?:claim|table)\(\s*[fr]*["'](.+?)["']""")  # a claim's sentence, a table's caption
 RESULTS = ("claim", "table")  # calls whose result the page shows first
 
 
@@ -41,10 +43,12 @@ def measure(page: LexborHTMLParser) -> None:
     ):  # they read alike: who does not see the cell hears how its code begins
         code = fold.css_first("pre")
         for title in fold.css("summary > .admonition-title") if code is not None else []:
-            first = page.create_node("span")
-            first.attrs["class"] = "visually-hidden"
-            first.insert_child(f", which begins with {code.text().split(chr(10))[0]}")
-            title.insert_child(first)
+            which = page.create_node("span")
+            which.attrs["class"] = "visually-hidden"
+            said = SAID.search(code.text())
+            about = said[1] if said else f"what begins with {code.text().split(chr(10))[0]}"
+            which.insert_child(f": {about}")
+            title.insert_child(which)
 
 
 class FoldResults(SphinxPostTransform):

@@ -107,6 +107,7 @@ function keepTogether(root) {
       if (inText || ["+", "−"].includes(text(node))) node.attributes.set("linebreakstyle", "after");
       if (depth > 0 && bracket(node, ")", CLOSING)) depth -= 1;
     }
+    if (before && /^const/.test(text(node))) keep(before); // or the next line would begin with "const = …"
     if (node.isKind("mtext") && depth > 0)
       for (const words of node.childNodes) words.setText?.(words.text?.replaceAll(" ", "\u00a0"));
     before = node;

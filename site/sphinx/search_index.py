@@ -29,10 +29,11 @@ def sections(html: str, address: str) -> list[dict]:
     about = {"page": words(title), "kind": "chapter" if title.css_first(".section-number") else "other"}
     found = []
     for term in reversed(page.css("article dl.glossary > dt[id]")):
-        entry = {"section": words(term), "text": words(term.next), "defines": "", "kind": "term"}
+        text = words(definition(term))
+        entry = {"section": words(term), "text": text, "defines": "", "kind": "term"}
         found.append(about | entry | {"url": f"{address}#{term.attrs['id']}"})
-        term.next.decompose()
-        term.decompose()
+    for entries in page.css("article dl.glossary"):
+        entries.decompose()
     for section in reversed(page.css("article section[id]")):  # the innermost first
         heading = section.css_first("h1, h2, h3, h4")
         if heading is not None:
@@ -42,6 +43,14 @@ def sections(html: str, address: str) -> list[dict]:
             found.append(about | place | {"text": words(section), "defines": defines})
             section.decompose()
     return found[::-1]
+
+
+def definition(term: LexborNode) -> LexborNode:
+    """What the glossary says of a term; several may share it."""
+    entry = term.next
+    while entry.tag != "dd":
+        entry = entry.next
+    return entry
 
 
 def spell_out(page: LexborHTMLParser) -> None:

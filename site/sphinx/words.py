@@ -15,8 +15,12 @@ import search_index
 GLOSSARY = "glossary.html"
 UNLINKED = {GLOSSARY, "bibliography.html", "index.html"}  # whose words are entries, works, or a map
 EVERYDAY = {
+    "baseline",
+    "bit",
     "claim",
+    "code",
     "coupling",
+    "evidence",
     "factor",
     "floor",
     "rate",
@@ -29,7 +33,7 @@ CLOSED = {"a", "code", "pre", "strong", "figcaption", "summary", "caption", "scr
 def entries(glossary: LexborHTMLParser) -> dict[str, tuple[str, str]]:
     """{term: (its id, its definition)}"""
     return {
-        name(term): (term.attrs["id"], search_index.prose(term.next))
+        name(term): (term.attrs["id"], search_index.prose(search_index.definition(term)))
         for term in glossary.css("dl.glossary > dt[id]")
     }
 
@@ -117,7 +121,7 @@ def connect(app, exception):
                 line.attrs["class"], link.attrs["href"] = "taught", place["url"]
                 link.insert_child(", ".join(dict.fromkeys([place["page"], place["section"]])))
                 line.insert_child(link, move=True)
-                term.next.insert_child(line, move=True)
+                search_index.definition(term).insert_child(line, move=True)
         where.write_text(glossary.html, "utf8")
         for path in beside:
             page = LexborHTMLParser(path.read_text("utf8"))
