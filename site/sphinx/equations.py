@@ -46,8 +46,9 @@ class Setter:
         return "".join(versions), answer.get("error")
 
     def write_styles(self, folder: Path) -> None:
-        """Write what all the formulas need to `folder`."""
+        """Write what all the formulas need to `folder`; until a font has come, its signs are another's."""
         css = self.ask(styles=True)["css"].replace(f"{FONT_PATH}/", "equations/")
+        css = css.replace("  src: url(", "  font-display: swap;\n  src: url(")
         (folder / SHEET).write_text(css, "utf8")
         shutil.copytree(FONT, folder / "equations", dirs_exist_ok=True)
 

@@ -6,7 +6,6 @@ of the page has come; and scripts wait.
 """
 
 import json
-import re
 
 from selectolax.lexbor import LexborHTMLParser
 
@@ -32,21 +31,11 @@ def put_off(page: LexborHTMLParser) -> None:
     notebook = json.loads(whole.text())
     left = notebook["state"]
     for view in page.css(f'script[type="{VIEW}"]'):
-        wanted = needed(left, json.loads(view.text())["model_id"])
-        part = notebook | {"state": {name: left.pop(name) for name in wanted}}
+        name = json.loads(view.text())["model_id"]
+        part = notebook | {"state": {name: left.pop(name)}}  # and no layout, which ours do not have
         script = page.create_node("script")
         put(script, {"type": STATE})
         text = json.dumps(part, separators=(",", ":")).replace("</", "<\\/")
         script.insert_child(text)
         view.insert_before(script, move=True)
     whole.decompose()
-
-
-def needed(models: dict[str, dict], root: str) -> list[str]:
-    """The models that a widget refers to, itself among them, and those that link them."""
-    refers = {name: set(re.findall(r"IPY_MODEL_(\w+)", json.dumps(model))) for name, model in models.items()}
-    found, ahead = set(), {root}
-    while ahead:
-        found |= ahead
-        ahead = {other for name in ahead for other in refers[name] & set(models)} - found
-    return [name for name in models if name in found or (refers[name] and refers[name] <= found)]
