@@ -32,6 +32,8 @@ def put_off(page: LexborHTMLParser) -> None:
     left = notebook["state"]
     for view in page.css(f'script[type="{VIEW}"]'):
         name = json.loads(view.text())["model_id"]
+        if name not in left:  # it is shown for a second time
+            continue
         part = notebook | {"state": {name: left.pop(name)}}  # and no layout, which ours do not have
         script = page.create_node("script")
         put(script, {"type": STATE})
