@@ -144,6 +144,18 @@ def test_the_students_own_line_is_shown_and_not_that_of_a_library(tmp_path):
     )
 
 
+def test_the_line_of_a_network_is_shown_if_it_is_the_students(tmp_path):
+    cell = tmp_path / "network.py"
+    cell.write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x.nothing\n"
+    )
+    scope = types.ModuleType("cell").__dict__
+    exec(compile(cell.read_text(), cell, "exec"), scope)
+    assert "Net stops at its line `return x.nothing`, with" in said(call, scope["Net"](), torch.ones(3))
+    layers = nn.Sequential(nn.Linear(2, 2))
+    assert "Sequential cannot be called as it should: Runtime" in said(call, layers, torch.ones(1, 3))
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

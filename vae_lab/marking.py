@@ -260,10 +260,12 @@ def _change(before: Any, after: Any) -> str:
 
 def _crash(name: str, function: Callable, error: Exception) -> str:
     """The error, and the line of the student's at which it arose."""
-    scope = getattr(function, "__globals__", None) or getattr(type(function).__call__, "__globals__", None)
+    runs = type(function).forward if isinstance(function, nn.Module) else type(function).__call__
+    scope = getattr(function, "__globals__", None) or getattr(runs, "__globals__", None) or {}
+    library = scope.get("__name__", "").startswith("torch.")  # as of nn.Sequential: no line is the student's
     own, trace = None, error.__traceback__.tb_next
     while trace is not None:
-        if trace.tb_frame.f_globals is scope:
+        if trace.tb_frame.f_globals is scope and not library:
             own = trace
         trace = trace.tb_next
     words = str(error).strip().split("\n")[0]
