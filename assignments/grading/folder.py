@@ -39,9 +39,10 @@ class Folder:
 
     def grade(self) -> Iterator[Path]:
         """Grade what is not graded yet, and yield each file when its record is written."""
-        for name in WARM:
+        waiting = [file for file in self.files if file not in self.records]
+        for name in WARM if waiting else ():
             importlib.import_module(name)
-        guard, waiting = kernel.prepare(), [file for file in self.files if file not in self.records]
+        guard = kernel.prepare()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as rooms:
             refused: list[Path] = []
             works = self._open(waiting, Path(rooms), refused)
