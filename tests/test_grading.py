@@ -52,7 +52,7 @@ def master(name, folder, heading):
     """A small assignment: three questions for tests, one for a reader."""
     cells = [
         new_raw_cell(f"# ASSIGNMENT CONFIG\nconfig_file: {ROOT / 'assignments' / 'otter.yml'}"),
-        new_markdown_cell(f"# {heading}"),
+        new_markdown_cell(f"# {heading}\n\n| | |\n|---|---|\n| **Points** | 12: 7 by tests, 5 by a reader |"),
         new_code_cell(START),
         *question(
             *(1, "double", "2 * x"),
@@ -114,7 +114,7 @@ THIEVES = {
 
 @pytest.fixture(scope="session")
 def graded(made, tmp_path_factory):
-    """A class that makes every mistake once, graded: its key, its table, its folder, what was written and said.
+    """A class that makes every mistake once, graded: its key, its table, its folder, the output.
 
     The first run is stopped on the way.
     """
