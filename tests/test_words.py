@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from built_book import DESKTOP, FILES, PHONE
+from built_book import DESKTOP, FILES, PAGES, PHONE
 from selectolax.lexbor import LexborHTMLParser
 
+import search_index
 import words
 
 pytestmark = pytest.mark.site
@@ -40,6 +41,33 @@ def test_only_the_first_use_in_running_text_is_linked():
     assert [link.text() for link in page.css("a.term")] == ["Encoders", "KL divergences"]
     assert page.css_first("a.term").attrs["title"] == "A network."
     assert "autoencoder, Encoders here, an encoder there, KL divergences." in page.css_first("p").text()
+
+
+def test_terms_that_share_a_definition_have_it_both():
+    glossary = LexborHTMLParser(
+        '<dl class="glossary"><dt id="a">EM<a>#</a></dt><dt id="b">the algorithm</dt><dd>Two steps.</dd>'
+        '<dt id="c">bound</dt><dd>Below.</dd></dl>'
+    )
+    found = {"EM": ("a", "Two steps."), "the algorithm": ("b", "Two steps."), "bound": ("c", "Below.")}
+    assert words.entries(glossary) == found
+    places = search_index.sections(f"<article><h1>Glossary</h1>{glossary.html}</article>", "glossary.html")
+    said = [place["text"] for place in places if place["kind"] == "term"]
+    assert said == ["Two steps.", "Two steps.", "Below."]
+
+
+ELSEWHERE = [name for name in PAGES if 'class="equation" data-of' in FILES[name]]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_equation_is_shown_once_wherever_it_stands(visit, name):
+    page = visit(name)
+    here = page.locator("article a[href^='#equation-']:not(.headerlink)")
+    for link in page.locator("article a[href*='.html#equation-']").all() + here.all()[:3]:
+        link.scroll_into_view_if_needed()
+        link.hover()
+        page.locator(".preview").wait_for()
+        assert page.locator(".preview mjx-container").count() == 1
+        page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -1,7 +1,7 @@
 // What a link within the book leads to, shown beside it: a term's definition, a work, an equation. On hover, when it has
 // the focus, and at a first tap; a second one follows the link.
 
-const LINKS = "article :is(a.term, a.reference[title], a[href^='#equation-']:not(.headerlink))";
+const LINKS = "article :is(a.term, a.reference[title], a[href*='#equation-']:not(.headerlink))";
 const box = Object.assign(document.createElement("div"), { className: "preview", hidden: true, id: "preview" });
 box.setAttribute("role", "tooltip");
 /** @type {HTMLAnchorElement | null} */
@@ -14,6 +14,9 @@ function contentOf(link) {
     link.removeAttribute("title");
   }
   if (link.dataset.about) return [link.dataset.about];
+  const address = link.getAttribute("href");
+  const other = /** @type {HTMLTemplateElement | null} */ (document.querySelector(`template[data-of="${address}"]`));
+  if (other) return [other.content.cloneNode(true)]; // of another page
   const equation = document.getElementById(decodeURIComponent(link.hash.slice(1)));
   const set = [...(equation?.querySelectorAll("mjx-container") ?? [])]; // once for each width of a column
   return set.filter((part) => part.checkVisibility()).map((part) => part.cloneNode(true));

@@ -1,7 +1,8 @@
 """Sphinx extension: words lead somewhere.
 
 On each page the first use of a term of the glossary becomes a link to its entry and carries its definition,
-which `browser/previews.js` shows; and each entry says in which chapter the term is taught.
+and the page has the equations of other pages that it refers to; `browser/previews.js` shows both. And each
+entry says in which chapter the term is taught.
 """
 
 import re
@@ -90,6 +91,20 @@ def closed(node: LexborNode, block: LexborNode) -> bool:
     return "claim" in (block.attrs.get("class") or "") or block.tag in CLOSED
 
 
+def elsewhere(page: LexborHTMLParser, folder: Path) -> str:
+    """The equations of other pages that this one refers to, as they are set on a desktop, for previews."""
+    links = {link.attrs["href"] for link in page.css('article a[href*=".html#equation-"]')}
+    found = []
+    for link in sorted(links):
+        name, _, anchor = link.partition("#")
+        equation = LexborHTMLParser((folder / name).read_text("utf8")).css_first(
+            f'[id="{anchor}"] mjx-container'
+        )
+        if equation is not None:
+            found.append(f'<template class="equation" data-of="{link}">{equation.html}</template>')
+    return "".join(found)
+
+
 def taught(term: str, places: list[dict]) -> dict | None:
     """The section of a chapter that sets a term in bold, has it in its title, or names it most often."""
     said = any_of(forms(term))
@@ -125,8 +140,10 @@ def connect(app, exception):
         where.write_text(glossary.html, "utf8")
         for path in beside:
             page = LexborHTMLParser(path.read_text("utf8"))
-            if path.name not in UNLINKED and link_words(page, terms):
-                path.write_text(page.html, "utf8")
+            linked = path.name not in UNLINKED and link_words(page, terms)
+            equations = elsewhere(page, where.parent)
+            if linked or equations:
+                path.write_text(page.html.replace("</article>", f"{equations}</article>", 1), "utf8")
 
 
 def setup(app):
