@@ -53,6 +53,30 @@ def test_a_control_and_what_it_changes_are_seen_together(phone, name):
     assert apart and not any(apart), apart
 
 
+def swipe_up(page, x, y):
+    """A finger that goes up, rests, and leaves."""
+    chrome = page.context.new_cdp_session(page)
+    for up in range(0, 181, 20):
+        touch = [{"x": x, "y": y - up}]
+        chrome.send(
+            "Input.dispatchTouchEvent", {"type": "touchMove" if up else "touchStart", "touchPoints": touch}
+        )
+    page.wait_for_timeout(200)  # or the page would go on by itself
+    chrome.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLORERS if "makeSliders" in FILES[name]])
+def test_a_swipe_over_a_slider_scrolls_and_moves_nothing(phone, name):
+    page = phone(name)
+    slider = page.locator(".slider input").first
+    slider.evaluate("e => scrollBy(0, e.getBoundingClientRect().top - 400)")
+    box, before = slider.bounding_box(), (page.evaluate("scrollY"), slider.input_value())
+    swipe_up(page, box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    assert page.evaluate("scrollY") > before[0] + 100
+    assert slider.input_value() == before[1]
+
+
 @pytest.mark.parametrize("name", [name for name in EXPLORERS if "latent_explorer" in FILES[name]])
 def test_a_swipe_over_a_plane_scrolls_and_moves_no_point(phone, name):
     page = phone(name)
@@ -61,15 +85,7 @@ def test_a_swipe_over_a_plane_scrolls_and_moves_no_point(phone, name):
     box, grip = plane.bounding_box(), plane.locator(".grip").bounding_box()
     x = box["x"] + box["width"] * (0.25 if grip["x"] > box["x"] + box["width"] / 2 else 0.75)
     before = page.evaluate("scrollY"), plane.get_attribute("aria-valuetext")
-    chrome = page.context.new_cdp_session(page)
-    for down in range(0, 181, 20):
-        touch = [{"x": x, "y": box["y"] + box["height"] * 0.7 - down}]
-        chrome.send(
-            "Input.dispatchTouchEvent", {"type": "touchMove" if down else "touchStart", "touchPoints": touch}
-        )
-    page.wait_for_timeout(200)  # a finger that rests, or the page would go on by itself
-    chrome.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(300)
+    swipe_up(page, x, box["y"] + box["height"] * 0.7)
     assert page.evaluate("scrollY") > before[0] + 100
     assert plane.get_attribute("aria-valuetext") == before[1]
     plane.evaluate("e => scrollBy(0, e.getBoundingClientRect().top - 200)")

@@ -74,6 +74,28 @@ def test_every_slider_moves_its_picture(visit, name, size, scheme, by, record_pr
         record_property("measured", f"{name} {size[0]} px: {step}")
 
 
+def test_every_link_beside_the_text_shows_its_focus(visit):
+    page = visit("book/11-kl-weight.html")
+    page.keyboard.press("Tab")  # so that the browser shows where the focus is
+    for link in page.locator(".bd-sidebar nav a").all():
+        if link.is_visible():
+            link.focus()
+            assert link.evaluate("e => getComputedStyle(e).outlineStyle") == "solid", link.text_content()
+
+
+NAMES = (
+    """(all) => all.map((e) => e.getAttribute("aria-label") ?? e.textContent.replace(/\\s+/g, " ").trim())"""
+)
+
+
+def test_each_button_and_fold_has_a_name_of_its_own(visit):
+    """Beside the copy buttons of cells that begin alike."""
+    page = visit("book/11-kl-weight.html")
+    for kind in (".toggle-button", ".cell details > summary"):
+        names = page.locator(f"article {kind}").evaluate_all(NAMES)
+        assert len(names) == len(set(names)) > 2, sorted(names)
+
+
 class Anchors(HTMLParser):
     """What a page links to and what can be linked to in it."""
 
