@@ -29,7 +29,7 @@ endif
 
 SETTINGS := $(strip $(CHAPTERS) $(sort $(shell env | grep '^VAE_LAB_' | grep -v '^VAE_LAB_DATA=')))
 
-.PHONY: help book test access mnist alone lint notebooks assignments requirements gpu bench serve pdf screenshot clean
+.PHONY: help book test access mnist alone lint notebooks assignments grade requirements gpu bench serve pdf screenshot clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,10 @@ notebooks: .venv/.installed  ## execute the notebooks in place and strip what di
 
 assignments: .venv/.installed  ## make the assignments: student versions, solutions, autograders
 	$(BIN)/python -m assignments.generate
+
+# It goes on where it stopped. Limits: make grade ... OPTIONS="--time 300 --memory 4000 --jobs 1"
+grade: .venv/.installed  ## grade a folder: make grade ASSIGNMENT=1-bottleneck FOLDER=../handed-in
+	@$(BIN)/python -m assignments.grade "$(ASSIGNMENT)" "$(FOLDER)" $(OPTIONS)
 
 requirements: $(BIN)/uv  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \

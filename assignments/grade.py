@@ -20,29 +20,40 @@ MADE = Path("_build/assignments")
 
 def main(arguments: list[str] | None = None) -> int:
     """Grade what is asked for: 0 if all is written, 1 and a sentence if that cannot be, 130 if stopped."""
-    command = argparse.ArgumentParser(
-        "python -m assignments.grade", description=__doc__.split("\n")[0]
-    )
-    command.add_argument("name", metavar="NAME", help="of the assignment, such as 1-bottleneck")
-    command.add_argument("folder", metavar="FOLDER", help="what was handed in")
-    command.add_argument("--out", metavar="OUT", help="default: graded, beside FOLDER")
-    command.add_argument("--jobs", type=_count, default=os.cpu_count(), help="default: a core each")
-    command.add_argument("--time", type=_count, default=120, help="seconds for each notebook")
-    command.add_argument("--memory", type=_count, default=2000, help="megabytes for each notebook")
-    asked = command.parse_args(arguments)
-    folder, made = Path(asked.folder), MADE / asked.name
+    asked = (command := _options()).parse_args(arguments)
+    made = {path.parent.name: path.parent for path in MADE.glob("*/autograder.zip")}
+    folder = Path(asked.folder)
     if not hasattr(os, "fork"):
         command.error("grading needs Linux or macOS; on Windows use its Linux (WSL)")
-    if not (made / "autograder.zip").exists():
-        command.error(f"there is no assignment {asked.name!r} in {MADE}: run make assignments")
-    if not folder.is_dir():
+    if asked.name not in made:
+        there = f"choose from {', '.join(sorted(made))}, or " if made else ""
+        command.error(
+            f"there is no assignment {asked.name!r} in {MADE}: {there}run make assignments"
+        )
+    if not asked.folder or not folder.is_dir():
         command.error(f"there is no folder {asked.folder!r}: name the one with what was handed in")
     out = Path(asked.out) if asked.out else folder.resolve().parent / "graded"
     try:
-        return _grade(made, folder, out / asked.name, (asked.jobs, asked.time, asked.memory))
+        return _grade(
+            made[asked.name], folder, out / asked.name, (asked.jobs, asked.time, asked.memory)
+        )
     except OSError as error:
         print(f"cannot write to {out} ({error.strerror or error})", file=sys.stderr)
         return 1
+
+
+def _options() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        "python -m assignments.grade", description=__doc__.split("\n")[0]
+    )
+    add = command.add_argument
+    add("name", nargs="?", default="", metavar="NAME", help="an assignment, such as 1-bottleneck")
+    add("folder", nargs="?", default="", metavar="FOLDER", help="what was handed in")
+    add("--out", help="default: graded, beside FOLDER")
+    add("--jobs", type=_count, default=os.cpu_count(), help="default: a core each")
+    add("--time", type=_count, default=120, help="seconds for each notebook")
+    add("--memory", type=_count, default=2000, help="megabytes for each notebook")
+    return command
 
 
 def _count(text: str) -> int:

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ("benchmarks.time_to_elbo", "benchmarks.levers", "benchmarks.scaling", "benchmarks.gpu")
-COMMANDS = (*BENCHMARKS, "vae_lab.experiments", "vae_lab.data", "vae_lab.colors", "assignments.generate")
+ASSIGNMENTS = ("assignments.generate", "assignments.grade")
+COMMANDS = (*BENCHMARKS, "vae_lab.experiments", "vae_lab.data", "vae_lab.colors", *ASSIGNMENTS)
 
 FOLDERS = {  # what --out may be told, and why that cannot be
     "": "path",
@@ -38,6 +39,9 @@ def wrong():
     yield "vae_lab.experiments", ("mnist-dense", "--scale", "half"), "--scale"
     yield "vae_lab.experiments", ("mnist-dense", "--list"), "--list"
     yield "vae_lab.data", ("--fetch", "here"), "here"
+    for option in ("--jobs", "--time", "--memory"):
+        for number in NUMBERS:
+            yield "assignments.grade", ("1-bottleneck", ".", option, number), option
 
 
 def main_of(name: str):
