@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not asked.folder or not folder.is_dir():
         command.error(f"there is no folder {asked.folder!r}: name the one with what was handed in")
     out = Path(asked.out) if asked.out else folder.resolve().parent / "graded"
+    if out.resolve().is_relative_to(folder.resolve()):
+        command.error(f"--out {out} lies in {folder}, and would be graded: choose one outside")
     try:
         return _grade(
             made[asked.name], folder, out / asked.name, (asked.jobs, asked.time, asked.memory)
@@ -73,11 +75,10 @@ def _grade(made: Path, folder: Path, out: Path, limits: tuple[int, int, int]) ->
     if graded.records:
         print(f"{len(graded.records)} of {n} are graded from before")
     try:
-        for done, file in enumerate(graded.grade(), len(graded.records) + 1):
-            record = graded.records[file]
+        for done, record in enumerate(graded.grade(), len(graded.records) + 1):
             total = sum(question["points"][0] for question in record["questions"].values())
             points = f"{total:g} of {possible:g}, " if record["questions"] else ""
-            print(f"{done:4} of {n}  {file}: {points}{record['status']}", flush=True)
+            print(f"{done:4} of {n}  {record['file']}: {points}{record['status']}", flush=True)
     except KeyboardInterrupt:
         print(
             f"\nStopped; {len(graded.records)} of {n} are graded. The same command goes on from there."

@@ -150,6 +150,23 @@ def test_every_score_is_what_the_key_says(graded):
 
 
 @pytest.mark.slow
+def test_honest_work_is_not_suspected(graded):
+    honest = (
+        "right",
+        "half",
+        "wrong",
+        "crashing",
+        "unchecked",
+        "merged",
+        "own_grader",
+        "Ünïcode",
+        "untouched",
+    )
+    looks = {file: row["look"] for file, row in graded[1].items() if any(word in file for word in honest)}
+    assert len(looks) == len(honest) and not any(looks.values()), looks
+
+
+@pytest.mark.slow
 def test_every_zero_has_a_reason(graded):
     for row in graded[1].values():
         assert row["status"] == "graded" or len(row["status"]) > 15 or not row["total"], row

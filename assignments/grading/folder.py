@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import importlib
+import io
 import json
 import shutil
 import tempfile
@@ -29,16 +30,13 @@ class Folder:
     def __init__(self, assignment: Assignment, folder: Path, out: Path, limits: Limits):
         self.assignment, self.folder, self.out, self.limits = assignment, folder, out, limits
         (out / "records").mkdir(parents=True, exist_ok=True)
-        inside = out.resolve()
-        self.files = [
-            file for file in find(folder) if not (folder / file).resolve().is_relative_to(inside)
-        ]
+        self.files = find(folder)
         self.keys = {file: self._key(file) for file in self.files}
         kept = ((file, self._kept(file)) for file in self.files)
         self.records = {file: record for file, record in kept if record}
 
-    def grade(self) -> Iterator[Path]:
-        """Grade what is not graded yet, and yield each file when its record is written."""
+    def grade(self) -> Iterator[dict]:
+        """Grade what is not graded yet, and yield each record when it is written."""
         waiting = [file for file in self.files if file not in self.records]
         for name in WARM if waiting else ():
             importlib.import_module(name)
@@ -49,9 +47,9 @@ class Folder:
             for work, events, ending in side_by_side(works, self.assignment, guard, self.limits):
                 self._keep(work.file, judge(work, events, ending, self.assignment))
                 shutil.rmtree(Path(rooms, str(waiting.index(work.file))), ignore_errors=True)
-                yield from (*refused, work.file)
+                yield from (self.records[file] for file in (*refused, work.file))
                 refused.clear()
-            yield from refused
+            yield from (self.records[file] for file in refused)
         self._write_tables()
 
     def _open(self, files: list[Path], rooms: Path, refused: list[Path]) -> Iterator[Work]:
@@ -61,56 +59,51 @@ class Folder:
             try:
                 yield open_work(file, self.folder, room, self.assignment)
             except NotGradable as reason:
-                self._keep(file, {"status": str(reason), "questions": {}, "errors": [], "look": []})
+                nothing = {"notebook": "", "questions": {}, "errors": [], "look": [], "code": []}
+                self._keep(file, {"status": str(reason), **nothing})
                 refused.append(file)
 
     def _keep(self, file: Path, record: dict) -> None:
         """Write a record and the student's feedback; then the table, with what is known by now."""
-        record |= {"key": self.keys[file], "limits": [self.limits.time, self.limits.memory]}
-        self.records[file] = record
-        _write(self._record(file), json.dumps(record))
-        name = (
-            file.name
-            if len(file.name.encode("utf8", "replace")) < 200
-            else f"{file.name[:40]}-{_id(file)}"
-        )
-        _write(
-            self.out / "feedback" / file.with_name(f"{name}.md"),
-            feedback(_shown(file), record, self.assignment),
-        )
-        write_table(self.out / "grades.csv", self._by_name(), self.assignment)
+        record |= {"file": str(file), "key": self.keys[file], "limits": self._limits()}
+        text = json.dumps(record, ensure_ascii=False).encode("utf8", "replace")  # students' letters
+        self.records[file] = record = json.loads(text)
+        _write(self._record(file), text)
+        _write(self._feedback(file), feedback(record, self.assignment).encode())
+        write_table(self.out / "grades.csv", self._in_order(), self.assignment)
 
     def _kept(self, file: Path) -> dict | None:
-        """The record of a file graded before, unless it was stopped at a lower limit."""
+        """The record of a file graded before, unless it was stopped at another limit."""
         path = self._record(file)
-        record = json.loads(path.read_text("utf8")) if path.exists() else {}
+        record = json.loads(path.read_bytes()) if path.exists() else {}
         if record.get("key") != self.keys[file]:
             return None
         stopped = record["status"].startswith(UNFINISHED)
-        return (
-            None
-            if stopped and record["limits"] != [self.limits.time, self.limits.memory]
-            else record
-        )
+        return None if stopped and record["limits"] != self._limits() else record
 
     def _write_tables(self) -> None:
-        write_table(self.out / "grades.csv", self._by_name(), self.assignment)
-        codes = {
-            name: record["code"] for name, record in self._by_name().items() if "code" in record
-        }
+        """With what was graded before and without what is no longer there; and what is alike."""
+        write_table(self.out / "grades.csv", self._in_order(), self.assignment)
+        codes = {record["file"]: record["code"] for record in self._in_order()}
         pairs = similar(codes, self.assignment.given)
-        with (
-            replacing(self.out / "similar.csv") as part,
-            part.open("w", encoding="utf-8-sig", newline="") as file,
-        ):
-            rows = [(one, other, f"{alike:.0%}") for one, other, alike in pairs]
-            csv.writer(file).writerows([("file", "other file", "alike"), *rows])
+        rows = [(one, other, f"{alike:.0%}") for one, other, alike in pairs]
+        table = io.StringIO(newline="")
+        csv.writer(table).writerows([("file", "other file", "alike"), *rows])
+        _write(self.out / "similar.csv", table.getvalue().encode("utf-8-sig"))
 
-    def _by_name(self) -> dict[str, dict]:
-        return {_shown(file): record for file, record in self.records.items()}
+    def _limits(self) -> list[float]:
+        return [self.limits.time, self.limits.memory]
+
+    def _in_order(self) -> list[dict]:
+        return sorted(self.records.values(), key=lambda record: record["file"])
 
     def _record(self, file: Path) -> Path:
         return self.out / "records" / f"{_id(file)}.json"
+
+    def _feedback(self, file: Path) -> Path:
+        """Under the name of what was handed in, or as much of it as a name may have."""
+        name = file.name if len(bytes(Path(file.name))) < 200 else f"{file.name[:40]}-{_id(file)}"
+        return self.out / "feedback" / file.with_name(f"{name}.md")
 
     def _key(self, file: Path) -> str:
         """Of the tests and of everything that was handed in with a file."""
@@ -120,16 +113,11 @@ class Folder:
         return found.hexdigest()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
-        part.write_text(text, "utf8")
+        part.write_bytes(content)
 
 
 def _id(file: Path) -> str:
     return hashlib.sha256(bytes(file)).hexdigest()[:12]
-
-
-def _shown(file: Path) -> str:
-    """A name in UTF-8, which names of files need not be."""
-    return str(file).encode("utf8", "replace").decode()

@@ -73,7 +73,7 @@ def open_work(file: Path, folder: Path, room: Path, assignment: Assignment) -> W
         notebook, cells, notes = room / path.name, _read(path), []
     _recognize(cells, assignment, notes)
     put_tests(notebook.parent, assignment)
-    code = [cell.source for cell in cells if cell.cell_type == "code" and not _ignored(cell)]
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
     if not any(source.strip() for source in code):
         raise NotGradable("empty: no code in the notebook")
     return Work(file, notebook.name, code, notebook.parent, notes)
@@ -135,20 +135,16 @@ def _the_notebook(room: Path, assignment: Assignment) -> tuple[Path, list, list[
 
 
 def _read(path: Path) -> list:
-    """The cells of a notebook."""
+    """The cells of a notebook, but for those that Otter ignores as well."""
     try:
         content = json.loads(path.read_text("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotGradable("unreadable: not a notebook, or one that is cut off") from error
     try:
-        return nbformat.reads(json.dumps(content), as_version=4).cells
+        cells = nbformat.reads(json.dumps(content), as_version=4).cells
+        return [cell for cell in cells if "otter_ignore" not in cell.metadata.get("tags", ())]
     except Exception as error:  # whatever nbformat stumbles over
         raise NotGradable("unreadable: not a notebook") from error
-
-
-def _ignored(cell: dict) -> bool:
-    """As Otter does."""
-    return "otter_ignore" in cell.metadata.get("tags", [])
 
 
 def _recognize(cells: list, assignment: Assignment, notes: list[str]) -> None:

@@ -73,7 +73,8 @@ def _words(said: dict, cells: list[str], secrets: frozenset[str]) -> str:
     if not said.get("cell"):
         return words
     lines = cells[said["cell"] - 1].splitlines()
-    line = lines[min(said["line"] or 1, len(lines)) - 1].strip() if lines else ""
+    number = min(max(said["line"] or 1, 1), len(lines))
+    line = lines[number - 1].strip() if lines else ""
     return f"{words}, in your line `{line}`"
 
 
@@ -106,7 +107,7 @@ def reasons(record: dict) -> list[str]:
     return found
 
 
-def write_table(path: Path, records: dict[str, dict], assignment: Assignment) -> None:
+def write_table(path: Path, records: list[dict], assignment: Assignment) -> None:
     """A row for everything that was handed in; points only where it was run."""
     by_hand = {
         name: f"{name} (by hand, of {points:g})" for name, points in assignment.by_hand.items()
@@ -116,16 +117,16 @@ def write_table(path: Path, records: dict[str, dict], assignment: Assignment) ->
     with replacing(path) as part, part.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
-        for name, record in sorted(records.items()):
+        for record in records:
             points = {each: question["points"][0] for each, question in record["questions"].items()}
             row = {
-                "file": name,
+                "file": record["file"],
                 "assignment": assignment.name,
                 "out of": f"{assignment.possible:g}",
             }
             row |= {each: f"{value:g}" for each, value in points.items()}
             row |= {"total": f"{sum(points.values()):g}"} if points else {}
-            row |= {"notebook": record.get("notebook", ""), "status": record["status"]}
+            row |= {"notebook": record["notebook"], "status": record["status"]}
             row |= {"why": "; ".join(reasons(record)), "look": "; ".join(record["look"])}
             table.writerow({column: _no_formula(value) for column, value in row.items()})
 
@@ -135,12 +136,12 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
 
 
-def feedback(name: str, record: dict, assignment: Assignment) -> str:
+def feedback(record: dict, assignment: Assignment) -> str:
     """What a student may read: points, what failed in the tests' words, nothing of hidden tests."""
     questions = record["questions"]
     total = sum(question["points"][0] for question in questions.values())
     head = f"{total:g} of {assignment.possible:g} points" if questions else "not graded"
-    text = [f"# {assignment.name}: {head}", f"{name}: {record['status']}"]
+    text = [f"# {assignment.name}: {head}", f"{record['file']}: {record['status']}"]
     if questions:
         rows = [f"| {each} | {_of(question['points'])} |" for each, question in questions.items()]
         rows += [
@@ -159,7 +160,7 @@ def feedback(name: str, record: dict, assignment: Assignment) -> str:
 
 
 def _items(question: dict) -> list[str]:
-    items = [f"- {_plain(words)}" for words in question["said"]]
+    items = [f"- {_plain(words)}" for words in dict.fromkeys(question["said"])]
     if question["missing"]:
         items.append("- not reached: the notebook ended before")
     if question["hidden"][1]:
