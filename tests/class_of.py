@@ -238,6 +238,7 @@ SPOILED = (
     *(right, half, looping, wrong, gone, chatty, hungry, patched, crashing, unchecked, rewriting, segfault),
     *(merged, leaving, gone_within, own_grader, looping_within),
 )
+USUAL = (right, half, wrong, chatty, merged, unchecked, crashing, leaving)
 
 
 def untouched(paper):
@@ -312,7 +313,7 @@ def _zip(files: dict[str, bytes]) -> bytes:
 def class_of(n: int, made: Path, folder: Path) -> dict[str, Expected]:
     """Write n submissions into `folder`; what each must get, by the file that is graded."""
     key = {}
-    for i, make in enumerate(islice(cycle((*FILES, *SPOILED, *SPOILED, *SPOILED)), n)):
+    for i, make in enumerate(islice(cycle((*FILES, *SPOILED, *4 * USUAL)), n)):
         paper = Paper(made)
         if make in FILES:
             files, expected = make(paper)
