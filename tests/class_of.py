@@ -151,7 +151,8 @@ def merged(paper, question):
 
 def half(paper, question):
     paper.forget(question)
-    return Expected(paper.earned(until=question))
+    earned = paper.earned(until=question)
+    return Expected(earned, "graded" if earned else "untouched")
 
 
 def wrong(paper, question):
