@@ -152,7 +152,7 @@ def merged(paper, question):
 def half(paper, question):
     paper.forget(question)
     earned = paper.earned(until=question)
-    return Expected(earned, "graded" if earned else "untouched")
+    return Expected(earned, "graded" if earned else "")
 
 
 def wrong(paper, question):
