@@ -115,6 +115,10 @@ def written(source):
             "def answer(x):\n  x.nothing",
             "answer stops at its line 2, with AttributeError: 'Tensor' object has",
         ),
+        (
+            "import torch\n@torch.no_grad()\ndef answer(x):\n  return x.nothing",
+            "answer stops at its line 4, with AttributeError: 'Tensor' object has",
+        ),
         ("def answer(x):\n  print('it is 3')", "it prints 'it is 3', and a printed number cannot be used"),
         ("def answer(x):\n  x + 1", "answer returns nothing: end it with return"),
         ("def answer(x):\n  return ...", "it is not written yet"),

@@ -5,6 +5,7 @@ what was expected, so that no test accuses falsely. Each message is the sentence
 """
 
 import contextlib
+import inspect
 import io
 import itertools
 import linecache
@@ -262,6 +263,8 @@ def _crash(name: str, function: Callable, error: Exception) -> str:
     """The error, and the line of the student's at which it arose."""
     runs = type(function).forward if isinstance(function, nn.Module) else type(function).__call__
     scope = getattr(function, "__globals__", None) or getattr(runs, "__globals__", None) or {}
+    if scope.get("__name__", "").startswith("torch."):  # of a function under @torch.no_grad()
+        scope = getattr(inspect.unwrap(function), "__globals__", scope)
     library = scope.get("__name__", "").startswith("torch.")  # as of nn.Sequential: no line is the student's
     own, trace = None, error.__traceback__.tb_next
     while trace is not None:
