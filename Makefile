@@ -68,8 +68,9 @@ notebooks: .venv/.installed  ## execute the notebooks in place and strip what di
 	$(BIN)/python site/tools/execute.py in-place
 	@echo "The notebooks in book/ are executed: look at them with git diff --stat"
 
-assignments: .venv/.installed  ## make the assignments: student versions, solutions, autograders
-	$(BIN)/python -m assignments.generate
+# On other data: VAE_LAB_DATASET=mnist make assignments ONLY=4
+assignments: .venv/.installed  ## make the assignments, or ONLY="1 4" of them: student versions, solutions, autograders
+	@$(BIN)/python -m assignments.generate $(ONLY)
 
 # It goes on where it stopped. Limits: make grade ... OPTIONS="--time 300 --memory 4000 --jobs 1"
 grade: .venv/.installed  ## grade a folder: make grade ASSIGNMENT=1-bottleneck FOLDER=../handed-in
