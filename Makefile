@@ -113,7 +113,7 @@ $(HTML): $(BOOK_SOURCES) $(SPHINX_SOURCES) site/dist/book.css $(BOOK)/.settings 
 	$(BIN)/python site/tools/execute.py cache
 	@rm -rf $(BOOK)/html $(BOOK)/.doctrees $(BOOK)/jupyter_execute
 	@echo "Building the pages ..."
-	$(BIN)/jupyter-book build -q -W -n --keep-going --path-output $(CURDIR)/$(COURSE) . > /dev/null || \
+	TQDM_DISABLE=1 $(BIN)/jupyter-book build -q -W -n --keep-going --path-output $(CURDIR)/$(COURSE) . > /dev/null || \
 	  { rm -rf $(BOOK)/html; exit 1; }
 
 # Written anew only when a setting such as VAE_LAB_DATASET differs from the last build's.
