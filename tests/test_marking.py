@@ -81,7 +81,10 @@ def test_a_mistake_is_named_only_where_it_gives_just_this():
     assert "sum over the batch" not in said(compare, 4.1, 2.0, mistakes)
     pair = {"the two are exchanged": (2.0, 1.0), "both are doubled": (2.0, 4.0)}
     assert said(compare, (2.0, 1.0), (1.0, 2.0), pair) == "the two are exchanged"
-    assert said(compare, (1.0, 4.0), (1.0, 2.0), pair) == "both are doubled"
+    one = pair | {"the second is doubled": (1.0, 4.0)}
+    assert "number 2 of the result should be 2" in said(compare, (1.0, 4.0), (1.0, 2.0), pair)
+    assert said(compare, (1.0, 4.0), (1.0, 2.0), one) == "the second is doubled"
+    assert "number 1 of the result should be 1" in said(compare, (9.0, 4.0), (1.0, 2.0), one)
     assert "the rate should be 1" in said(compare, (5.0, 2.0), (1.0, 2.0), pair, of=("the rate", "the rest"))
 
 

@@ -108,14 +108,18 @@ def _compare_parts(
         f"expected {len(right)} values, {together}, but you give {len(got) if several else _kind(got)}"
     )
 
-    def are(values: Sequence) -> bool:
-        return all(_same_part(*parts, how["tolerance"]) for parts in zip(got, values, strict=True))
+    def alike(some: Sequence, others: Sequence) -> list[bool]:
+        return [_same_part(*parts, how["tolerance"]) for parts in zip(some, others, strict=True)]
 
     for sentence, wrong in mistakes.items():
-        assert are(right) or not are(wrong), sentence
+        assert all(alike(got, right)) or not all(alike(got, wrong)), sentence
     for i, (name, one, target) in enumerate(zip(names, got, right, strict=True)):
-        each = {sentence: wrong[i] for sentence, wrong in mistakes.items()}
-        compare(one, target, each, of=name, **how)
+        of_this_alone = {
+            sentence: wrong[i]
+            for sentence, wrong in mistakes.items()
+            if all(same for j, same in enumerate(alike(wrong, right)) if j != i)
+        }
+        compare(one, target, of_this_alone, of=name, **how)
 
 
 def _same_part(got: Any, value: Any, tolerance: float) -> bool:
