@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,10 +17,9 @@ pytest.importorskip("otter", reason="no grader here: pip install -e '.[teach]'")
 from assignments import master as masters
 from assignments.generate import MASTERS, begin, generate, main, read_arguments
 
-pytestmark = [
-    pytest.mark.teach,
-    pytest.mark.filterwarnings("ignore:The inplace keyword"),  # of pandas, which Otter calls
-]
+pytestmark = pytest.mark.teach
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -102,6 +103,14 @@ def test_a_rubric_adds_up_or_has_its_points_in_its_best_row(new, rows, fits):
 # The solution
 
 
+def made_apart(master: Path, out: Path, data: str | None = None) -> str:
+    """What goes wrong when another process generates an assignment: Otter leaves sockets open in its own."""
+    code = "from pathlib import Path; from assignments.generate import generate\n"
+    code += f"generate(Path({str(master)!r}), Path({str(out)!r}), data={data!r})"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    return run.stderr if run.returncode else ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "by", "says"),
@@ -112,8 +121,7 @@ def test_a_rubric_adds_up_or_has_its_points_in_its_best_row(new, rows, fits):
 )
 def test_a_solution_that_stops_or_loses_points_is_not_written(new, tmp_path, old, by, says):
     change(new, old, by)
-    with pytest.raises(masters.MasterError, match=re.escape(says)):
-        generate(new, tmp_path / "out")
+    assert says in made_apart(new, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == []
 
 
@@ -162,7 +170,7 @@ def test_the_solution_earns_everything_on_each_data_set_that_fits(master, name, 
     if name == "fashion-mnist" and not (data.root() / "FashionMNIST").exists():
         pytest.skip(f"no Fashion-MNIST in {data.root()}")
     monkeypatch.setenv("VAE_LAB_DATA", str(data.root().resolve()))
-    generate(master, tmp_path, data=name)
+    assert not made_apart(master, tmp_path, name)
 
 
 # What graders install
