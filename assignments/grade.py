@@ -22,10 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Grade what is asked for: 0 if all is written, 1 and a sentence if that cannot be, 130 if stopped."""
     asked = (command := _options()).parse_args(arguments)
     made = {path.parent.name: path.parent for path in MADE.glob("*/autograder.zip")}
+    known_as = {name.partition("-")[0]: path for name, path in made.items()} | made
     folder = Path(asked.folder)
     if not hasattr(os, "fork"):
         command.error("grading needs Linux or macOS; on Windows use its Linux (WSL)")
-    if asked.name not in made:
+    if asked.name not in known_as:
         there = f"choose from {', '.join(sorted(made))}, or " if made else ""
         command.error(
             f"there is no assignment {asked.name!r} in {MADE}: {there}run make assignments"
@@ -36,9 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     if out.resolve().is_relative_to(folder.resolve()):
         command.error(f"--out {out} lies in {folder}, and would be graded: choose one outside")
     try:
-        return _grade(
-            made[asked.name], folder, out / asked.name, (asked.jobs, asked.time, asked.memory)
-        )
+        return _grade(known_as[asked.name], folder, out, (asked.jobs, asked.time, asked.memory))
     except OSError as error:
         print(f"cannot write to {out} ({error.strerror or error})", file=sys.stderr)
         return 1
@@ -49,7 +48,7 @@ def _options() -> argparse.ArgumentParser:
         "python -m assignments.grade", description=__doc__.split("\n")[0]
     )
     add = command.add_argument
-    add("name", nargs="?", default="", metavar="NAME", help="an assignment, such as 1-bottleneck")
+    add("name", nargs="?", default="", metavar="NAME", help="1-bottleneck, or its number")
     add("folder", nargs="?", default="", metavar="FOLDER", help="what was handed in")
     add("--out", help="default: graded, beside FOLDER")
     add("--jobs", type=_count, default=os.cpu_count(), help="default: a core each")
@@ -70,6 +69,7 @@ def _grade(made: Path, folder: Path, out: Path, limits: tuple[int, int, int]) ->
     from .grading.folder import Folder
     from .grading.side_by_side import Limits
 
+    out = out / made.name
     graded = Folder(Assignment.read(made), folder, out, Limits(*limits))
     n, possible = len(graded.files), graded.assignment.possible
     if graded.records:
