@@ -95,7 +95,7 @@ def elsewhere(page: LexborHTMLParser, folder: Path) -> str:
     """The equations of other pages that this one refers to, as they are set on a desktop, for previews."""
     links = {link.attrs["href"] for link in page.css('article a[href*=".html#equation-"]')}
     found = []
-    for link in sorted(links):
+    for link in sorted(link for link in links if "://" not in link):  # of a part, others are published
         name, _, anchor = link.partition("#")
         equation = LexborHTMLParser((folder / name).read_text("utf8")).css_first(
             f'[id="{anchor}"] mjx-container'
