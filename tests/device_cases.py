@@ -651,6 +651,7 @@ NO_TENSORS = {
     "estimators.require_batch": "shapes",
     "experiments.scalars.* experiments.sources.load experiments.sources.faces": "words, numbers, files",
     "*.quick OfFaces": "settings",
+    "marking.*": "what students wrote, on the CPU",
     "inception.fid_by_command": "folders of pictures, in another process",
     "nets.conv_stages wavelets.require_divisible objectives.require_same_shape": "shapes",
     "records.build_decoder records.recorded records.metrics recording.as_json": "settings and files",

@@ -101,7 +101,8 @@ def command(made, folder, out, *options):
     limits = ("--time", "10", "--memory", "300", "--jobs", "2")
     run = [sys.executable, "-m", "assignments.grade", "1-small", folder, "--out", out, *limits, *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(run, cwd=made, env=environment, stdout=subprocess.PIPE, text=True)
+    stops = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # where these tests do not
+    return subprocess.Popen(run, cwd=made, env=environment, stdout=subprocess.PIPE, text=True, **stops)
 
 
 # Students who put what hidden tests say into words of their own, by what they reach for.
