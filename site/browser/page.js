@@ -4,7 +4,7 @@ import "./previews.js";
 const scripts = new URL("scripts/", /** @type {HTMLScriptElement} */ (document.currentScript).src);
 
 document.addEventListener("DOMContentLoaded", async () => {
-  nameButtons();
+  nameCopyButtons();
   await window.widgetsShown;
   for (const name of ["bootstrap", "pydata-sphinx-theme"]) {
     const script = Object.assign(document.createElement("script"), { async: false, src: `${scripts}${name}.js` });
@@ -15,17 +15,23 @@ document.addEventListener("DOMContentLoaded", async () => {
   }
 });
 
-/** Each button that copies says what, and each that unfolds. */
-function nameButtons() {
+/** Each button that copies says what. */
+function nameCopyButtons() {
   for (const button of document.querySelectorAll("button.copybtn")) {
     const code = button.previousElementSibling?.textContent?.trim().split("\n")[0];
     if (code) button.setAttribute("aria-label", `Copy the code that begins with ${code.slice(0, 60)}`);
   }
-  for (const button of document.querySelectorAll(".admonition > button.toggle-button")) {
-    const title = button.parentElement?.querySelector(".admonition-title")?.textContent?.trim();
+}
+
+/** And each that unfolds, what: the theme puts them in when the page is there. */
+function nameToggles() {
+  for (const button of document.querySelectorAll("article button.toggle-button")) {
+    const title = button.closest(".admonition")?.querySelector(".admonition-title")?.firstChild?.textContent?.trim();
     button.setAttribute("aria-label", `Show or hide: ${title}`);
   }
 }
+if (document.readyState === "complete") nameToggles();
+else addEventListener("load", nameToggles);
 
 // What is too wide scrolls by itself, and the keyboard must reach it, when it is unfolded too.
 // Of code we know the columns before it is laid out.

@@ -29,15 +29,12 @@ function open(place, model) {
   place.scrollIntoView({ block: "center" });
 }
 
-/** Without the noise of rounding, 0.30000000000000004. @param {string} _ @param {any} value */
-const short = (_, value) => (typeof value === "number" ? Number(value.toPrecision(12)) : value);
-
 /** Let readers share what a widget shows; `place` holds it, drawn. @param {Element} place @param {any} model */
 export function share(place, model) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Copy link" });
   button.ariaLive = "polite";
   button.onclick = async () => {
-    const parts = traits(place).map((name) => `${name}=${encodeURIComponent(JSON.stringify(model.get(name), short))}`);
+    const parts = traits(place).map((name) => `${name}=${encodeURIComponent(JSON.stringify(model.get(name)))}`);
     history.replaceState(null, "", `#${[place.id, ...parts].join("&")}`);
     const copied = await navigator.clipboard?.writeText(location.href).then(
       () => true,

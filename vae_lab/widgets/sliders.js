@@ -12,6 +12,11 @@ export function makeSlider({ name, last, place, go, text }) {
     html("input", { type: "range", min: 0, max: last, step: 1, "aria-label": name })
   );
   input.addEventListener("input", () => go(Number(input.value)));
+  let before = 0; // a finger that goes on to scroll the page has moved nothing
+  input.addEventListener("pointerdown", () => {
+    before = place();
+  });
+  input.addEventListener("pointercancel", () => go(before));
   const value = html("span", { class: "value", "aria-hidden": true });
   const label = html("span", { class: "name", "aria-hidden": true }, name);
   const root = html("div", { class: "slider" }, label, input, value);
