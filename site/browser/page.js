@@ -25,9 +25,10 @@ function nameCopyButtons() {
 
 /** And each that unfolds, what: the theme puts them in when the page is there. */
 function nameToggles() {
-  for (const button of document.querySelectorAll("article button.toggle-button")) {
-    const title = button.closest(".admonition")?.querySelector(".admonition-title")?.firstChild?.textContent?.trim();
-    button.setAttribute("aria-label", `Show or hide: ${title}`);
+  for (const [i, button] of document.querySelectorAll("article button.toggle-button").entries()) {
+    const title = button.closest(".admonition")?.querySelector(".admonition-title");
+    const words = [...(title?.childNodes ?? [])].filter((part) => part !== button).map((part) => part.textContent);
+    button.setAttribute("aria-label", `Show or hide: ${words.join("").trim()} (${i + 1} of the page)`);
   }
 }
 if (document.readyState === "complete") nameToggles();
