@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from vae_lab import data
 from vae_lab.marking import call, compare, fresh
 
 ROWS = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]])
@@ -54,7 +55,8 @@ def test_what_is_right_passes(got, right):
         (ROWS, ROWS.mean(0), "take the mean over axis 0"),
         (ROWS.mean(), ROWS, "you take the mean over axes 0, 1"),
         (ROWS.sum(0), ROWS, "you take the sum over axis 0"),
-        (ROWS[None], ROWS, "should have shape (2, 3), and yours has (1, 2, 3)"),
+        (ROWS[None], ROWS, "and yours has (1, 2, 3): the numbers are right, reshape them"),
+        (ROWS[None] + 1, ROWS, "should have shape (2, 3), and yours has (1, 2, 3)"),
         (math.nan, 2.0, "is not finite"),
         (ROWS / 0, ROWS, "is not finite"),
         (ROWS, 2.0, "should have shape ()"),
@@ -97,6 +99,13 @@ def test_a_gradient_is_left_or_missing():
 
 def test_a_factor_that_says_nothing_is_not_said():
     assert said(compare, 3.1, 2.0) == "the result should be 2, but you give 3.1"
+    assert "times" not in said(compare, 1e-9, 1.0) + said(compare, 1.0, 1e-9)
+
+
+def test_a_sum_is_named_only_if_it_is_one_however_roughly_the_numbers_are_drawn():
+    nearly = ROWS.sum(1) * 1.02
+    assert compare(ROWS.sum(1), nearly, tolerance=0.05) is None
+    assert said(compare, ROWS, nearly, tolerance=0.05).endswith("and yours has (2, 3)")
 
 
 def test_small_numbers_are_compared_too():
@@ -104,11 +113,13 @@ def test_small_numbers_are_compared_too():
     assert "should be 1e+06" in said(compare, 1e6 + 1e3, 1e6)
 
 
-def written(source):
-    """The function `answer` as a notebook's cell defines it."""
+def written(source, name="answer", file="<cell>"):
+    """What a notebook's cell defines; its lines are known if it is a file."""
+    if file != "<cell>":
+        file.write_text(source)
     scope = types.ModuleType("cell").__dict__
-    exec(source, scope)
-    return scope["answer"]
+    exec(compile(source, file, "exec"), scope)
+    return scope[name]
 
 
 @pytest.mark.parametrize(
@@ -140,25 +151,22 @@ def test_what_a_function_does_wrong(source, words):
 
 
 def test_the_students_own_line_is_shown_and_not_that_of_a_library(tmp_path):
-    cell = tmp_path / "cell.py"
-    cell.write_text(
-        "import torch\ndef answer(x):\n    return inner(x)\ndef inner(x):\n    return x @ torch.ones(7)\n"
+    answer = written(
+        "import torch\ndef answer(x):\n    return inner(x)\ndef inner(x):\n    return x @ torch.ones(7)\n",
+        file=tmp_path / "cell.py",
     )
-    scope = types.ModuleType("cell").__dict__
-    exec(compile(cell.read_text(), cell, "exec"), scope)
     assert "answer stops at its line `return x @ torch.ones(7)`, with RuntimeError" in said(
-        call, scope["answer"], torch.ones(3)
+        call, answer, torch.ones(3)
     )
 
 
 def test_the_line_of_a_network_is_shown_if_it_is_the_students(tmp_path):
-    cell = tmp_path / "network.py"
-    cell.write_text(
-        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x.nothing\n"
+    net = written(
+        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x.nothing\n",
+        "Net",
+        tmp_path / "network.py",
     )
-    scope = types.ModuleType("cell").__dict__
-    exec(compile(cell.read_text(), cell, "exec"), scope)
-    assert "Net stops at its line `return x.nothing`, with" in said(call, scope["Net"](), torch.ones(3))
+    assert "Net stops at its line `return x.nothing`, with" in said(call, net(), torch.ones(3))
     layers = nn.Sequential(nn.Linear(2, 2))
     assert "Sequential cannot be called as it should: Runtime" in said(call, layers, torch.ones(1, 3))
 
@@ -183,6 +191,18 @@ def test_lists_and_arrays_are_left_as_they_were_too():
         change = "def answer(x):\n  first = x['a'] if isinstance(x, dict) else x\n  first[0] = 9\n  return 1"
         assert "changes its first argument" in said(call, written(change), value)
     assert call(written("def answer(x):\n  return sorted(x)"), [3, 1]) == [1, 3]
+
+
+def test_a_set_of_images_is_left_as_it_was_too():
+    images = data.from_floats(torch.full((2, 1, 3, 3), 0.5))
+    change = written("def answer(images):\n  images.pixels.zero_()\n  return 1")
+    assert "changes its first argument" in said(call, change, images)
+    assert call(written("def answer(images):\n  return images.read().zero_()"), images) is not None
+
+
+def test_an_argument_beyond_the_sixth_is_told_too():
+    change = written("def answer(*x):\n  x[7][0] = 9\n  return 1")
+    assert "changes its argument `8`" in said(call, change, *range(7), [3])
 
 
 def test_what_it_prints_besides_is_shown(capsys):

@@ -19,7 +19,10 @@ pytest.importorskip("otter", reason="no grader here: pip install -e '.[teach]'")
 
 from answers import OURS, answers_to, configs, questions, results, run
 
-pytestmark = pytest.mark.teach
+pytestmark = [
+    pytest.mark.teach,
+    pytest.mark.filterwarnings("default"),  # a warning fails no answer in Otter either
+]
 
 RIGHT, WRONG = 10, 15  # answers to a question, at least
 

@@ -12,6 +12,7 @@ import linecache
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ def call(function: Callable, *arguments: Any, changes: tuple = (), **options: An
     changes : those of the arguments that it is there to change, such as a model to be trained
 
     Raises `AssertionError` if it is not written yet, stops at an error (the student's own line is told),
-    returns nothing, or changes an argument: a tensor, an array or a list in place; a model's mode, weights or
-    gradients.
+    returns nothing, or changes an argument: a tensor, an array, a list or a set of images in place; a model's
+    mode, weights or gradients.
     """
     name = getattr(function, "__name__", type(function).__name__)
     assert function is not ..., "the answer is not written yet: it is still `...`"
@@ -170,6 +171,9 @@ def _difference(value: Tensor, target: Tensor, of: str, because: str, tolerance:
 
 def _reduced(value: Tensor, target: Tensor, tolerance: float) -> str:
     """By which sum or mean over which axes the one shape comes from the other, if it does."""
+    tolerance = min(tolerance, 1e-4)  # of a formula, even where the numbers are drawn
+    if value.numel() == target.numel() and _equal(value.reshape(target.shape), target, tolerance):
+        return ": the numbers are right, reshape them"
     for larger, smaller, words in ((value, target, ": take the {}"), (target, value, ": you take the {}")):
         for n in range(1, larger.ndim + 1):
             for axes in itertools.combinations(range(larger.ndim), n):
@@ -184,7 +188,7 @@ def _multiple(value: Tensor, target: Tensor, tolerance: float) -> str:
     """The factor between the two, if it is one."""
     largest = target.abs().argmax()
     factor = (value.flatten()[largest] / target.flatten()[largest]).item() if target.numel() else 1.0
-    if not (0 < abs(factor) < float("inf") and _equal(value, factor * target, tolerance)):
+    if not (1e-4 < abs(factor) < 1e4 and _equal(value, factor * target, tolerance)):
         return ""
     many = target.numel() > 1
     if abs(factor + 1) < 1e-6:
@@ -214,8 +218,8 @@ def _kind(value: Any) -> str:
 
 
 def _ordinal(key: int | str) -> str:
-    words = ("first", "second", "third", "fourth", "fifth", "sixth")
-    return f"argument `{key}`" if isinstance(key, str) else f"{words[key - 1]} argument"
+    words = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth"}
+    return f"{words[key]} argument" if key in words else f"argument `{key}`"
 
 
 def _state(value: Any) -> Any:
@@ -229,6 +233,8 @@ def _state(value: Any) -> Any:
         weights = [weight.detach().clone() for weight in value.state_dict().values()]
         slopes = [None if weight.grad is None else weight.grad.clone() for weight in value.parameters()]
         return {"its mode": modes, "its weights": weights, "its gradients": slopes}
+    if is_dataclass(value) and not isinstance(value, type):  # as a set of images
+        return [_state(getattr(value, each.name)) for each in fields(value)]
     if isinstance(value, dict):
         return {key: _state(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
