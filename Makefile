@@ -89,8 +89,8 @@ gpu:  ## measure and check on a CUDA device what wants one, in eight minutes, fo
 
 # All cores here, one thing at a time. To record: make bench OUT=book/results/speed
 OUT := _build/benchmarks
-bench: .venv/.installed  ## measure how fast training is, against what one would otherwise write
-	@unset OMP_NUM_THREADS; for each in time_to_elbo levers scaling; do \
+bench: .venv/.chromium  ## measure how fast training is, against what one would otherwise write
+	@unset OMP_NUM_THREADS; for each in time_to_elbo levers scaling in_page; do \
 	  $(BIN)/python -m benchmarks.$$each --out $(OUT) || exit 1; done
 
 serve: $(HTML)  ## build the book and serve it at http://localhost:8000

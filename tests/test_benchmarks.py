@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmarks import scaling
+from benchmarks import in_page, scaling
 from benchmarks.machine import copy_rate, describe, matmul_rate, seconds
 from benchmarks.work import count
 
@@ -111,3 +111,27 @@ def test_the_full_grid_holds_the_points_asked_for():
     assert rows["width", "float32"] == [100, 200, 400, 800, 1600]
     assert rows["depth", "float32"] == [1, 2, 3, 4, 5]
     assert rows["side", "float32"] == [32, 64, 128]
+
+
+def test_pytorch_learns_in_the_race_against_the_page():
+    for work in in_page.works():
+        torch.manual_seed(0)
+        steps = in_page.loop(work, fused=False)
+        losses = [next(steps).item() for _ in range(150)]
+        assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+
+
+def test_quick_in_page_writes_a_record(tmp_path, capsys):
+    chromium = pytest.importorskip("chromium", reason="no Playwright here: pip install -e '.[test]'")
+    if not chromium.is_here():
+        pytest.skip("no Chromium here: python site/tools/chromium.py")
+    in_page.main(["--quick", "--out", str(tmp_path)])
+    record = json.loads((tmp_path / "in_page.json").read_text("utf8"))
+    assert [row["sizes"][0] for row in record["rows"]] == [784, 2]
+    for row in record["rows"]:
+        rates = row["steps_per_second"]
+        assert all(rates[side][0] > 0 for side in ("wasm", "plain", "torch", "fused"))
+        assert row["ratio"]["wasm / torch"] == [rates["wasm"][0] / rates["torch"][0]]
+    assert 50 < record["wait"]["steps"] < 2000 and record["wait"]["seconds"][0] > 0
+    assert record["wait"]["frame_ms"]["p95"] >= record["wait"]["frame_ms"]["median"] > 0
+    assert "digits can be read" in capsys.readouterr().out

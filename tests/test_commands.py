@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BENCHMARKS = ("benchmarks.time_to_elbo", "benchmarks.levers", "benchmarks.scaling", "benchmarks.gpu")
+BENCHMARKS = tuple(f"benchmarks.{name}" for name in ("time_to_elbo", "levers", "in_page", "scaling", "gpu"))
 ASSIGNMENTS = ("assignments.generate", "assignments.grade")
 COMMANDS = (*BENCHMARKS, "vae_lab.experiments", "vae_lab.data", "vae_lab.colors", *ASSIGNMENTS)
 
@@ -31,7 +31,7 @@ def wrong():
         for folder, word in FOLDERS.items():
             yield name, ("--quick",) * (name in BENCHMARKS) + ("--out", folder), word
         yield name, ("--out",), "--out"
-    for name in BENCHMARKS[:2]:
+    for name in BENCHMARKS[:3]:
         for number in NUMBERS:
             yield name, ("--repetitions", number), "--repetitions"
     for number in NUMBERS:

@@ -16,6 +16,9 @@ static inline Four all(float x) { return wasm_f32x4_splat(x); }
 static inline Four add(Four a, Four b) { return wasm_f32x4_add(a, b); }
 static inline Four sub(Four a, Four b) { return wasm_f32x4_sub(a, b); }
 static inline Four mul(Four a, Four b) { return wasm_f32x4_mul(a, b); }
+// The larger and the smaller of two, each one instruction; where a is no number, a.
+static inline Four atLeast(Four a, Four b) { return wasm_f32x4_pmax(a, b); }
+static inline Four atMost(Four a, Four b) { return wasm_f32x4_pmin(a, b); }
 
 // Four numbers of which the first n - i count; the others become zero.
 static inline Four kept(Four x, int i, int n) {
@@ -102,12 +105,13 @@ void columns(float *sums, const float *G, int m, int n) {
 static inline Four exponential(Four x) {
   static const float c[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
                             1.6666665459e-1f, 5.0000001201e-1f, 1,                1};
-  x = wasm_f32x4_max(wasm_f32x4_min(x, all(88)), all(-87));
-  Four n = wasm_f32x4_nearest(mul(x, all(1.44269504f)));
+  x = atLeast(atMost(x, all(88)), all(-87));
+  Four shifted = add(mul(x, all(1.44269504f)), all(12582912));  // 1.5 · 2^23: the last bits are those of n, rounded
+  Four n = sub(shifted, all(12582912));
   Four r = add(sub(x, mul(n, all(0.693359375f))), mul(n, all(2.12194440e-4f)));
   Four y = all(c[0]);
   for (int i = 1; i < 8; i++) y = add(mul(y, r), all(c[i]));
-  Four power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+  Four power = wasm_i32x4_shl(wasm_i32x4_add(shifted, wasm_i32x4_splat(127)), 23);
   return mul(y, power);
 }
 
@@ -123,7 +127,7 @@ static inline Four sigmoidOf(Four x, Four e) {
 // x (n) becomes the activation of x; what is called …Back turns d/d output into d/d input, given the output y (n).
 EXPORT(relu)
 void relu(float *x, int n) {
-  for (int i = 0; i < n; i += 4) store(x + i, wasm_f32x4_max(load(x + i), all(0)));
+  for (int i = 0; i < n; i += 4) store(x + i, atLeast(load(x + i), all(0)));
 }
 
 EXPORT(reluBack)
@@ -174,7 +178,7 @@ float bernoulli(float *logits, const float *x, int n, float scale) {
     Four e = exponential(wasm_f32x4_neg(wasm_f32x4_abs(logit)));
     Four s = wasm_f32x4_div(e, add(e, all(2))), q = mul(s, s), series = all(1.f / 11);
     for (int k = 9; k > 0; k -= 2) series = add(mul(series, q), all(1.f / k));
-    Four nats = add(mul(add(s, s), series), sub(wasm_f32x4_max(logit, all(0)), mul(logit, target)));
+    Four nats = add(mul(add(s, s), series), sub(atLeast(logit, all(0)), mul(logit, target)));
     total = add(total, i + 4 > n ? kept(nats, i, n) : nats);
     store(logits + i, mul(all(scale), sub(sigmoidOf(logit, e), target)));
   }

@@ -18,7 +18,7 @@ export const { CHOICES, COLUMNS, DEFAULTS, LIMITS, checked, makeSession } = engi
 
 const SLICE = 9; // milliseconds of work between two frames of the page
 const FRAME = 17; // milliseconds between them
-const PATIENCE = 8000; // milliseconds that a worker may take to say that it is there
+const PATIENCE = 20000; // milliseconds that a worker may take to say that it is there
 
 /** A run, paused. `draw` gets a frame when there is something new, at most once in a frame of the page. It rests while
  * `element` is off the screen or the page is hidden.

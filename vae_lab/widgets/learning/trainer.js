@@ -41,6 +41,7 @@ import { makeVAE } from "./vae.js";
 
 const SMOOTH = 0.03; // the share of a step in the terms of late
 const SHARE = 1 / 20; // of the time, at most, goes to examples held out
+const LONG = 16; // numbers of a row from which copying it at once is worth the call
 const LEAST = 20; // steps a row of the curve
 
 /** @param {Run} run */
@@ -141,7 +142,8 @@ function makeBatches(data, dims, { uniform }) {
 
 /** Row i of `to` = row n of `from`. @param {Numbers} to @param {number} i @param {Numbers} from @param {number} n @param {number} width */
 function copyRow(to, i, from, n, width) {
-  for (let k = 0, a = i * width, b = n * width; k < width; k++) to[a++] = from[b++];
+  if (width > LONG) to.set(from.subarray(n * width, (n + 1) * width), i * width);
+  else for (let k = 0, a = i * width, b = n * width; k < width; k++) to[a++] = from[b++];
 }
 
 /** @typedef {{means: Numbers, scales: Numbers, stale: boolean}} Known */
