@@ -262,7 +262,7 @@ def test_sliders_of_any_scale_move_their_pictures(browser, tmp_path, scale):
         latent_explorer(decoder, ranges=(-2 * scale, 2 * scale), start=[0, 0], prior=False),
     ]
     host = f'<script src="{(HTML / "_static/widgets.js").as_uri()}" defer></script>'
-    style = f'<link rel="stylesheet" href="{(HTML / "_static/book.css").as_uri()}">'
+    style = f'<link rel="stylesheet" href="{(HTML / "_static/styles.css").as_uri()}">'
     html = f"<!doctype html><title>test</title>{style}{host}<body>{scripts_of(views)}</body>"
     (tmp_path / "page.html").write_text(html, "utf8")
     page, errors = browser.new_page(viewport={"width": 900, "height": 1600}), []

@@ -1,11 +1,15 @@
 """Sphinx extension: what of the theme no option and no template changes."""
 
+import html
 import re
 import shutil
+import string
 import subprocess
 from pathlib import Path
 
 from fontTools import subset
+from fontTools.ttLib import TTFont
+from fontTools.varLib import instancer
 from sphinx.errors import ExtensionError
 
 import nodejs
@@ -78,11 +82,32 @@ def few_icons(app, exception):
     sheet.write_text(face + css, "utf8")
 
 
-def few_rules(app, exception):
-    """Leave of the theme's style sheets the rules that some page can meet: a third of 400 kB."""
+WEIGHTS = {"wght": (400, 700)}  # of the fonts, that the pages use
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+
+
+def few_letters(app, exception):
+    """Leave of the fonts the letters and weights that the pages use, half: a page waits for them."""
+    if exception or app.builder.format != "html":
+        return
+    folder, used = Path(app.outdir), set(map(ord, string.printable))
+    for path in [each for kind in ("html", "js", "css") for each in folder.rglob(f"*.{kind}")]:
+        text = html.unescape(path.read_text("utf8"))
+        used |= set(map(ord, text)) | {int("".join(code), 16) for code in ESCAPED.findall(text)}
+    for path in (folder / "_static/fonts").glob("*.woff2"):
+        font = TTFont(path)
+        maker = subset.Subsetter()
+        maker.populate(unicodes=used & font.getBestCmap().keys())
+        maker.subset(font)
+        instancer.instantiateVariableFont(font, WEIGHTS, inplace=True)
+        font.save(path)
+
+
+def one_sheet(app, exception):
+    """Join the style sheets, with the theme's rules that some page can meet: a third of 400 kB."""
     if exception is None and app.builder.format == "html":
         subprocess.run(
-            [nodejs.program(), str(Path(__file__).with_name("few_rules.js")), str(app.outdir)], check=True
+            [nodejs.program(), str(Path(__file__).with_name("one_sheet.js")), str(app.outdir)], check=True
         )
 
 
@@ -90,5 +115,6 @@ def setup(app):
     app.connect("html-page-context", offer_colab, priority=900)  # after the theme has made its buttons
     app.connect("build-finished", calm)
     app.connect("build-finished", few_icons)
-    app.connect("build-finished", few_rules, priority=900)  # when the pages are as they will be
+    app.connect("build-finished", few_letters, priority=900)
+    app.connect("build-finished", one_sheet, priority=900)  # when the pages are as they will be
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
