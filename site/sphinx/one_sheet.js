@@ -2,10 +2,11 @@
 // rules that some page can meet: one_sheet.js FOLDER, the built pages.
 import { createHash } from "node:crypto";
 import { globSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { buildSync } from "esbuild";
 import { PurgeCSS } from "purgecss";
 
-const folder = process.argv[2];
+const folder = resolve(process.argv[2]);
 const THEIRS = ["styles/*.css", "basic.css", "mystnb.*.css", "sphinx-design.min.css"];
 const LONGEST = 40; // letters of a name; pictures in base64 have longer words
 const LINK = /<link[^>]*rel="stylesheet"[^>]*>\s*/g;
