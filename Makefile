@@ -101,8 +101,8 @@ pdf: $(HTML) .venv/.chromium  ## print the book
 	@echo "The PDF: file://$(CURDIR)/_build/book.pdf"
 
 screenshot: $(HTML) .venv/.chromium  ## take the pictures of the book for the README and for links to it
-	$(BIN)/python site/tools/screenshot.py site/pictures/screenshot.png site/pictures/card.png
-	@echo "The pictures: site/pictures/screenshot.png and site/pictures/card.png"
+	$(BIN)/python site/tools/screenshot.py site/pictures
+	@echo "The pictures are in site/pictures"
 
 clean:  ## remove everything that was built (.venv stays)
 	rm -rf _build site/dist site/node_modules .pytest_cache .ruff_cache

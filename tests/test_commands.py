@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BENCHMARKS = tuple(f"benchmarks.{name}" for name in ("time_to_elbo", "levers", "in_page", "scaling", "gpu"))
+BENCHMARKS = tuple(
+    f"benchmarks.{name}" for name in ("time_to_elbo", "levers", "in_page", "scaling", "gpu", "missions")
+)
 ASSIGNMENTS = ("assignments.generate", "assignments.grade")
 COMMANDS = (*BENCHMARKS, "vae_lab.experiments", "vae_lab.data", "vae_lab.colors", *ASSIGNMENTS)
 
@@ -36,6 +38,7 @@ def wrong():
             yield name, ("--repetitions", number), "--repetitions"
     for number in NUMBERS:
         yield "benchmarks.levers", ("--seeds", number), "--seeds"
+        yield "benchmarks.missions", ("--seeds", number), "--seeds"
     yield "vae_lab.experiments", ("mnist-dense", "--scale", "half"), "--scale"
     yield "vae_lab.experiments", ("mnist-dense", "--list"), "--list"
     yield "vae_lab.data", ("--fetch", "here"), "here"

@@ -26,7 +26,7 @@ function open(place, model) {
     } catch {} // a link that was cut short still opens as far as it goes
   }
   model.save_changes();
-  place.scrollIntoView({ block: "center" });
+  place.scrollIntoView({ block: place.clientHeight > innerHeight ? "start" : "center" });
 }
 
 /** Let readers share what a widget shows; `place` holds it, drawn. @param {Element} place @param {any} model */
@@ -47,5 +47,9 @@ export function share(place, model) {
   };
   place.querySelector(".vae-widget .foot")?.append(button);
   addEventListener("hashchange", () => open(place, model));
+  addEventListener("click", ({ target }) => {
+    const link = target instanceof Element && /** @type {HTMLAnchorElement | null} */ (target.closest("a[href^='#']"));
+    if (link && link.hash === location.hash) open(place, model); // again: the address does not change
+  });
   open(place, model);
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from vae_lab.arguments import Device, checked, choice, path, whole
@@ -12,6 +13,7 @@ from vae_lab.data import afhq, mnist, toy_faces
 from vae_lab.data.images import Dataset, Images
 from vae_lab.data.pictures import DataError
 
+HELD = 360  # of the digits, for testing
 NAMES = ("digits", *mnist.NAMES, "toy-faces", *afhq.NAMES)
 
 
@@ -63,16 +65,28 @@ def _faces(n: int, side: int, *, seed: int) -> Images:
     return Images(toy_faces.draw(factors, side=side), factors[:, 0])
 
 
-def _digits() -> Dataset:
-    """scikit-learn's 8×8 digits, resampled to look like MNIST: 22×22 inside a 28×28 frame."""
+def small_digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's digits as they are, those of "digits" in its order, training before test.
+
+    Returns pixels (1797, 8, 8) of 0 … 16 and labels (1797,), both uint8; the last 360 are for testing.
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     pixels, labels = load_digits(return_X_y=True)
-    x = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
-    x = F.interpolate(x, size=(22, 22), mode="bicubic", align_corners=False)
+    train, test = train_test_split(range(len(labels)), test_size=HELD, stratify=labels, random_state=0)
+    order = [*train, *test]
+    return torch.tensor(pixels[order], dtype=torch.uint8).view(-1, 8, 8), torch.tensor(labels[order]).byte()
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 8×8 digits, resampled to look like MNIST: 22×22 inside a 28×28 frame."""
+    pixels, labels = small_digits()
+    x = F.interpolate(pixels[:, None] / 16, size=(22, 22), mode="bicubic", align_corners=False)
     x = ((x - 0.15) / 0.7).clamp(0, 1)  # steeper edges: bicubic blurs, MNIST is nearly black and white
-    x = F.pad(x, (3, 3, 3, 3)).mul(255).round().to(torch.uint8)
-    y = torch.tensor(labels, dtype=torch.int64)
-    train, test = train_test_split(torch.arange(len(x)), test_size=360, stratify=y, random_state=0)
-    return Dataset("digits", Images(x[train], y[train]), Images(x[test], y[test]))
+    images = Images(F.pad(x, (3, 3, 3, 3)).mul(255).round().to(torch.uint8), labels.long())
+    first = len(images) - HELD
+    return Dataset(
+        "digits",
+        *(Images(images.pixels[part], images.labels[part]) for part in (slice(first), slice(first, None))),
+    )

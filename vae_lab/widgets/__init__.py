@@ -5,6 +5,7 @@ from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
 from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
 from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
+from vae_lab.widgets.train_in_page import TrainInPage, train_in_page
 from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "Flipbook",
     "KLExplorer",
     "LatentExplorer",
+    "TrainInPage",
     "TwoGradients",
     "bound",
     "em_stepper",
     "flipbook",
     "kl_explorer",
     "latent_explorer",
+    "train_in_page",
     "two_gradients",
 ]

@@ -17,8 +17,10 @@ ENGINE = (
     "compiled", "kernels", "plain", "random", "settings", "network", "likelihoods", "vae", "curve", "trainer",
     "session", "serve",
 )  # fmt: skip
-# Comments of whole lines
-COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULTILINE | re.DOTALL)
+# Comments of whole lines, and types within a line
+COMMENT = re.compile(
+    r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n|/\*\* @[^\n]*?\*/ ?", re.MULTILINE | re.DOTALL
+)
 
 
 def script(*names: str) -> str:

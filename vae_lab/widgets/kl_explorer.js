@@ -1,16 +1,16 @@
 // The weight β of the KL as one slider, and four views that move with it: images and their reconstructions,
 // samples, the cloud of codes, the point on the rate–distortion curve.
 import { decode, halves } from "./decoder.js";
+import { makeSheet } from "./pictures.js";
 import { axisLabels, roundNumber, short, written } from "./scale.js";
 import { makeSlider, makeSliders } from "./sliders.js";
-import { asView, draggable, html, makeFoot, mount, onArrows, pixelCanvas, svg, tell } from "./ui.js";
+import { asView, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof weightOf>} Weight */
 
 const SIDE = 256;
 const CHART = { width: 256, height: 128 };
-const GAP = 2; // pixels
 const CLASSES = 10; // colors there are
 const FINE = 200; // pieces of the curve that is drawn
 const PLACES = 400; // of the slider, evenly spaced in log β
@@ -59,27 +59,6 @@ function weightOf(model) {
     model.save_changes();
   };
   return { ends, read, at, write, place: () => placeOf(read(), ends), t: () => 2 * placeOf(read(), trained) - 1 };
-}
-
-/** A sheet of images on one canvas: gray as white on black in every theme, color as it is.
- * @param {number[]} shape @param {number} columns @param {number} rows */
-function makeSheet([channels, height, width], columns, rows) {
-  const across = columns * (width + GAP) - GAP;
-  const down = rows * (height + GAP) - GAP;
-  const area = width * height;
-  const { canvas, context } = pixelCanvas(across, down, across);
-  const image = context.createImageData(across, down);
-  canvas.style.removeProperty("image-rendering");
-  const put = (/** @type {number} */ n, /** @type {ArrayLike<number>} */ x, /** @type {number} */ white) => {
-    const top = Math.floor(n / columns) * (height + GAP);
-    const left = (n % columns) * (width + GAP);
-    for (let i = 0; i < area; i++) {
-      const target = 4 * ((top + Math.floor(i / width)) * across + left + (i % width));
-      for (let c = 0; c < 3; c++) image.data[target + c] = (255 / white) * x[channels === 3 ? c * area + i : i];
-      image.data[target + 3] = 255;
-    }
-  };
-  return { canvas, put, show: () => context.putImageData(image, 0, 0) };
 }
 
 /** The images over their reconstructions, and the images of fixed draws from the prior.

@@ -144,9 +144,9 @@ const KEYS = {
 
 /** Let keys move what has the focus: arrows by a step to the right or up, or back, with Shift by five; Page up and
  * down by ten; Home and End to the left and the right end.
- * @param {SVGElement} handle @param {(right: number, up: number) => void} move in steps */
+ * @param {SVGElement | HTMLElement} handle @param {(right: number, up: number) => void} move in steps */
 export function onArrows(handle, move) {
-  handle.addEventListener("keydown", (event) => {
+  handle.addEventListener("keydown", (/** @type {any} */ event) => {
     const by = KEYS[event.key];
     if (!by) return;
     event.preventDefault();

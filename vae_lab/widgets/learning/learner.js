@@ -14,9 +14,9 @@ import { engine } from "./engine.js";
  *   settings, data (N × D) and the rest of a run; the element whose place on the screen matters; whether a worker may
  *   be used */
 
-export const { CHOICES, COLUMNS, DEFAULTS, LIMITS, checked, makeSession } = engine();
+export const { CHOICES, COLUMNS, DEFAULTS, LIMITS, LIVE, checked, makeSession, random, shuffle } = engine();
 
-const SLICE = 9; // milliseconds of work between two frames of the page
+const PAGE_SLICE = 9; // milliseconds of work between two frames of the page
 const FRAME = 17; // milliseconds between them
 const PATIENCE = 20000; // milliseconds that a worker may take to say that it is there
 
@@ -25,7 +25,7 @@ const PATIENCE = 20000; // milliseconds that a worker may take to say that it is
  * @param {Options} options @param {(frame: Frame) => void} draw */
 export function learn(options, draw) {
   let run = { ...options, settings: checked(options) };
-  const now = { run: 0, playing: false, seen: true, goes: false, frame: 0 };
+  const now = { run: 0, playing: false, seen: true, goes: false, frame: 0, until: Number.POSITIVE_INFINITY };
   const reads = makeReads();
   const line = connect(hear, options.worker ?? true);
   const unwatch = watchPlace(options.element, (seen) => {
@@ -34,7 +34,7 @@ export function learn(options, draw) {
   });
   const update = () => {
     const goes = now.playing && now.seen;
-    if (goes !== now.goes) line.send({ play: goes });
+    if (goes !== now.goes) line.send({ play: goes, until: now.until });
     now.goes = goes;
   };
   const start = () => {
@@ -47,7 +47,7 @@ export function learn(options, draw) {
     if (tells.read !== undefined) reads.answer(tells);
     const { frame } = tells;
     if (!frame || tells.run !== now.run) return;
-    if (frame.failed) now.playing = now.goes = false;
+    if (frame.failed || frame.steps >= now.until) now.playing = now.goes = false;
     now.frame = requestAnimationFrame(() => {
       if (tells.run !== now.run) return;
       draw({ ...frame, where: line.where() });
@@ -60,7 +60,11 @@ export function learn(options, draw) {
   };
   start();
   return {
-    play: () => play(true),
+    /** @param {number} [until] so many steps are done */
+    play(until = Number.POSITIVE_INFINITY) {
+      now.until = until;
+      play(true);
+    },
     pause: () => play(false),
     playing: () => now.playing,
     settings: () => run.settings,
@@ -80,7 +84,7 @@ export function learn(options, draw) {
      * @param {Partial<Options>} changes */
     restart(changes = {}) {
       const settings = checked(anew(run.settings, changes));
-      run = { ...run, ...changes, settings };
+      run = { ...run, changes: [], ...changes, settings };
       start();
     },
     /** The parameters of now, by their names in a PyTorch model. */
@@ -96,13 +100,20 @@ export function learn(options, draw) {
 }
 
 /** What a session needs to start. @param {Options & {settings: Settings}} run @returns {Run} */
-function startOf({ settings, data, heldOut = new Float32Array(0), parameters = null, plain = false }) {
+function startOf({ settings, data, heldOut = new Float32Array(0), parameters = null, plain = false, changes = [] }) {
   for (const [name, rows] of Object.entries({ data, heldOut })) {
     const least = name === "data" ? 1 : 0;
     if (rows.length % settings.dims || rows.length < least || !rows.every(Number.isFinite))
       throw new RangeError(`${name} must be rows of ${settings.dims} finite numbers, got ${rows.length} numbers`);
   }
-  return { settings, data, heldOut, parameters, plain };
+  let after = 0;
+  for (const [at, changed] of changes) {
+    if (!Number.isInteger(at) || at < after)
+      throw new RangeError("changes must come after whole, rising numbers of steps");
+    checked({ ...settings, ...changed });
+    after = at;
+  }
+  return { settings, data, heldOut, parameters, plain, changes };
 }
 
 /** Settings with changes; the decoder's widths follow the encoder's unless they are given.
@@ -203,7 +214,7 @@ function onPage(hear) {
       if (ms > FRAME) setTimeout(goOn, ms);
       else requestAnimationFrame(goOn);
     },
-    slice: SLICE,
+    slice: PAGE_SLICE,
   });
   const end = () => {
     ended = true;

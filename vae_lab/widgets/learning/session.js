@@ -13,6 +13,7 @@ import { makeTrainer } from "./trainer.js";
  * @property {number} [run] its number, which comes back with every frame
  * @property {Partial<import("./settings.js").Live>} [change]
  * @property {boolean} [play] go on, or pause
+ * @property {number} [until] so many steps are done; none, or Infinity, is for good
  * @property {number} [step] so many steps, and then pause
  * @property {Partial<View>} [view]
  * @property {boolean} [ask] for the next frame
@@ -43,8 +44,8 @@ export function makeSession({ post, later, slice }) {
   /** @type {import("./trainer.js").Trainer | null} */
   let trainer = null;
   /** @type {View} */
-  const view = { codes: false, decode: null, copies: null };
-  const now = { run: 0, playing: false, waits: false, asked: false, changed: false };
+  const view = { codes: false, decode: null, copies: null, tag: 0 };
+  const now = { run: 0, playing: false, waits: false, asked: false, changed: false, until: Number.POSITIVE_INFINITY };
   const clock = { last: 0, owed: 0 };
 
   const tellFrame = () => {
@@ -60,9 +61,9 @@ export function makeSession({ post, later, slice }) {
   const goOn = () => {
     now.waits = false;
     if (!trainer || !now.playing) return;
-    const done = work(trainer, clock, slice);
+    const done = work(trainer, clock, slice, now.until);
     now.changed ||= done;
-    if (trainer.failed()) now.playing = false;
+    if (trainer.failed() || trainer.steps() >= now.until) now.playing = false;
     tellFrame();
     wait();
   };
@@ -87,6 +88,7 @@ export function makeSession({ post, later, slice }) {
     if (told.step) now.playing = false;
     for (let i = 0; trainer && i < (told.step ?? 0) && !trainer.failed(); i++) trainer.step();
     if (told.play) Object.assign(clock, { last: performance.now(), owed: 1 });
+    if (told.play) now.until = told.until ?? Number.POSITIVE_INFINITY;
     if (told.read !== undefined) read(told.read);
     now.asked ||= !!told.ask;
     now.changed ||= NEWS.some((kind) => kind in told);
@@ -96,8 +98,9 @@ export function makeSession({ post, later, slice }) {
 }
 
 /** Do the steps of a slice, or those that are due at a given pace; whether there were any.
- * @param {import("./trainer.js").Trainer} trainer @param {{last: number, owed: number}} clock @param {number} slice */
-function work(trainer, clock, slice) {
+ * @param {import("./trainer.js").Trainer} trainer @param {{last: number, owed: number}} clock @param {number} slice
+ * @param {number} until */
+function work(trainer, clock, slice, until) {
   const { pace } = trainer.live;
   const began = performance.now();
   if (pace < Number.POSITIVE_INFINITY)
@@ -105,7 +108,8 @@ function work(trainer, clock, slice) {
   else clock.owed = Number.POSITIVE_INFINITY;
   clock.last = began;
   let done = false;
-  while (clock.owed >= 1 && !trainer.failed() && (!done || performance.now() - began < slice)) {
+  const goes = () => clock.owed >= 1 && !trainer.failed() && trainer.steps() < until;
+  while (goes() && (!done || performance.now() - began < slice)) {
     trainer.step();
     clock.owed--;
     done = true;

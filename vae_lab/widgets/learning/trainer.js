@@ -16,12 +16,16 @@ import { makeVAE } from "./vae.js";
  * @property {Numbers} data examples to learn from (N × D), all known numbers; pixels in [0, 1]
  * @property {Numbers} heldOut others (M × D), perhaps none
  * @property {Partial<Named> | null} parameters to start from, instead of random ones
- * @property {boolean} plain whether to do without WebAssembly in any case */
+ * @property {boolean} plain whether to do without WebAssembly in any case
+ * @property {Change[]} [changes] what is changed on the way: to repeat a run that somebody had a hand in */
+
+/** After so many steps, what is other from then on. @typedef {[number, Partial<Live>]} Change */
 
 /** What a frame shall hold beside its numbers. @typedef {object} View
  * @property {boolean} codes q(z|x) of all examples: `means` and `scales`, each (N × L)
  * @property {Numbers | null} decode codes (n × L): `decoded`, the means of p(x|z) there (n × D)
- * @property {Uint32Array | number[] | null} copies which examples: `copies`, their reconstructions (n × D) */
+ * @property {Uint32Array | number[] | null} copies which examples: `copies`, their reconstructions (n × D)
+ * @property {number} [tag] comes back with the frames that hold this */
 
 /** @typedef {object} Frame
  * @property {number} steps done
@@ -34,6 +38,8 @@ import { makeVAE } from "./vae.js";
  * @property {Numbers} [decoded]
  * @property {Numbers} [copies]
  * @property {Live} live
+ * @property {Change[]} changes so far
+ * @property {number} [tag]
  * @property {string} kernels "wasm" or "plain"
  * @property {string} failed why it cannot go on; empty if it can */
 
@@ -45,7 +51,7 @@ const LONG = 16; // numbers of a row from which copying it at once is worth the 
 const LEAST = 20; // steps a row of the curve
 
 /** @param {Run} run */
-export function makeTrainer({ settings, data, heldOut, parameters, plain: without }) {
+export function makeTrainer({ settings, data, heldOut, parameters, plain: without, changes = [] }) {
   const { dims, latents, seed } = settings;
   const [N, M, rows] = [data.length / dims, heldOut.length / dims, LIMITS.batch[1]];
   const vae = makeModel(settings, rows, without);
@@ -64,7 +70,10 @@ export function makeTrainer({ settings, data, heldOut, parameters, plain: withou
   const late = { steps: 0, logLik: 0, kl: 0 };
   let failed = "";
 
+  const script = makeScript(live, changes);
+
   const step = () => {
+    script.follow(late.steps);
     const B = Math.min(live.batch, N, rows);
     const chosen = take(x, B);
     for (let i = 0; i < B * latents; i++) noise[i] = normal();
@@ -96,12 +105,37 @@ export function makeTrainer({ settings, data, heldOut, parameters, plain: withou
       ...(view.decode && { decoded: look.decoded(view.decode) }),
       ...(view.copies && { copies: look.copies(view.copies) }),
       live: { ...live },
+      changes: script.done(),
+      tag: view.tag,
       kernels: vae.kernels.name,
       failed,
     };
   };
-  const change = (/** @type {Partial<Live>} */ changed) => void Object.assign(live, changed);
+  const change = (/** @type {Partial<Live>} */ changed) => script.change(late.steps, changed);
   return { step, frame, change, live, read: vae.read, steps: () => late.steps, failed: () => failed };
+}
+
+/** What is changed on the way, by a script or by hand; a hand ends the script.
+ * @param {Live} live @param {Change[]} changes */
+function makeScript(live, changes) {
+  const script = changes.map(([at, changed]) => /** @type {Change} */ ([at, { ...changed }]));
+  let done = 0;
+  return {
+    follow(/** @type {number} */ steps) {
+      for (; done < script.length && script[done][0] <= steps; done++) Object.assign(live, script[done][1]);
+    },
+    change(/** @type {number} */ steps, /** @type {Partial<Live>} */ changed) {
+      this.follow(steps);
+      Object.assign(live, changed);
+      const { pace, ...matters } = changed; // how fast it goes does not change where
+      if (!Object.keys(matters).length) return;
+      script.length = done;
+      const last = script[done - 1];
+      if (last?.[0] === steps) Object.assign(last[1], matters);
+      else done = script.push([steps, matters]);
+    },
+    done: () => script.slice(0, done),
+  };
 }
 
 /** The model with the fastest kernels that there are. @param {Settings} settings @param {number} rows @param {boolean} without */
