@@ -85,32 +85,40 @@ for (const run of runs) for (const seed of seeds) console.log(JSON.stringify(fol
 @dataclass(frozen=True)
 class Run:
     """A run that a mission proposes: the page's settings, what is changed on the way, and after which steps
-    its numbers are taken."""
+    its numbers are taken. Its link leads `until` one of these."""
 
     at: tuple[int, ...]
+    until: int
     settings: dict = field(default_factory=dict)
     changes: tuple = ()
+    scripted: bool = False  # whether the link makes the changes, too, or the reader
     gap: bool = False  # whether the mean gap is found as well
 
 
 SHARP = {"likelihood": "gaussian", "scale": 0.05, "learnScale": False, "latents": 8, "rate": 0.005}
 RING = {"data": "ring"}
+EIGHT = {**RING, "batch": 8}
+PULLED = ((500, {"beta": 20}), (3000, {"beta": 1}))  # to collapse, and back
 RUNS = {
-    "digits": Run((20, 100, 500), {"speed": "watch"}),
-    "collapse": Run((600, 1000, 1200), changes=((600, {"beta": 20}), (1000, {"beta": 1}))),
-    "autoencoder": Run((600,), {"autoencoder": True}),
-    "one latent": Run((500, 3000), {**RING, "latents": 1}, gap=True),
-    "two latents": Run((500, 3000), RING, gap=True),
-    "overfit": Run((200, 3000), SHARP),
-    "rate high": Run((200, 3000), {**RING, "batch": 8, "rate": 0.01}),
-    "rate low": Run((200, 3000), {**RING, "batch": 8, "rate": 0.001}),
-    "batch large": Run((200, 3000), {**RING, "batch": 128, "rate": 0.01}),
-    "encoder": Run(
-        (300, 1300, 2000), changes=((300, {"part": "encoder"}), (1300, {"part": "decoder"})), gap=True
+    "digits": Run((20, 100, 500), 20, {"speed": "slow"}),
+    "collapse": Run((600, 1000, 1200), 600, changes=((600, {"beta": 20}), (1000, {"beta": 1}))),
+    "moons collapse": Run(
+        (500, 3000, 10000), 10000, {"data": "moons", "speed": "fast"}, PULLED, scripted=True
     ),
-    "mean": Run((3000,), {**RING, "beta": 2}),
-    "sigma wide": Run((3000,), {**RING, "learnScale": False, "scale": 1}),
-    "sigma narrow": Run((3000,), {**RING, "learnScale": False, "scale": 0.05}),
+    "ring collapse": Run((500, 3000, 10000), 10000, {**RING, "speed": "fast"}, PULLED, scripted=True),
+    "autoencoder": Run((600,), 600, {"autoencoder": True}),
+    "one latent": Run((500, 3000), 3000, {**RING, "latents": 1}, gap=True),
+    "two latents": Run((500, 3000), 3000, RING, gap=True),
+    "overfit": Run((200, 3000), 3000, SHARP),
+    "rate high": Run((200, 3000), 3000, {**EIGHT, "rate": 0.01}),
+    "rate low": Run((200, 3000), 3000, {**EIGHT, "rate": 0.001}),
+    "batch large": Run((200, 3000), 3000, {**RING, "batch": 128, "rate": 0.01}),
+    "encoder": Run(
+        (300, 1300, 2000), 300, changes=((300, {"part": "encoder"}), (1300, {"part": "decoder"})), gap=True
+    ),
+    "mean": Run((3000,), 3000, {**RING, "beta": 2}),
+    "sigma wide": Run((3000,), 3000, {**RING, "learnScale": False, "scale": 1}),
+    "sigma narrow": Run((3000,), 3000, {**RING, "learnScale": False, "scale": 0.05}),
 }
 
 
@@ -153,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = command.asked(parser, arguments)
     runs = RUNS
     if args.quick:
-        runs = {name: Run((QUICK,), run.settings) for name, run in RUNS.items()}
+        runs = {name: Run((QUICK,), QUICK, run.settings) for name, run in RUNS.items()}
     seeds = list(range(1, args.seeds + 1))
     result = follow(runs, seeds)
     for name, run in result.items():

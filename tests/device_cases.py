@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from safetensors.torch import save
 from tiny import QUICK, SHAPE, at_step, gray, new_autoencoder, new_vae
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
@@ -28,6 +29,7 @@ from vae_lab import (
     identity,
     inference,
     information,
+    lab,
     likelihoods,
     metrics,
     models,
@@ -594,6 +596,12 @@ ON_CPU = {
     )[1:],
     "em_stepper.flat": lambda c: flat(em.mixture_around(c.points[:, :2], c.points[:2, :2])),
     "flipbook.flipbook": lambda c: without_page(widgets.flipbook(c.x[:, 0], curve=(c.z[:, 0], c.z[:, 1]))),
+    "data.sets.small_digits": lambda c: data.sets.small_digits(),
+    "lab.load": lambda c: list(lab.load(written(c, taken_home())).parameters()),
+    "lab.loads": lambda c: list(lab.loads(taken_home()).parameters()),
+    "train_in_page.train_in_page": lambda c: without_page(
+        widgets.train_in_page(c.images, held_out=c.images, encoder_alone_after=9)
+    ),
     "kl_explorer.kl_explorer": lambda c: without_page(widgets.kl_explorer(c.multirate, c.images)),
     "latent_explorer.latent_explorer": lambda c: without_page(
         widgets.latent_explorer(
@@ -654,6 +662,7 @@ NO_TENSORS = {
     "marking.*": "what students wrote, on the CPU",
     "inception.fid_by_command": "folders of pictures, in another process",
     "nets.conv_stages wavelets.require_divisible objectives.require_same_shape": "shapes",
+    "lab.settings *.TrainInPage *.TrainInPage.model": "settings, and what a page has found",
     "records.build_decoder records.recorded records.metrics recording.as_json": "settings and files",
     "recording.require_writable recording.write": "files",
     "run.History run.interruptible run.progress_bar run.first_bad run.lowest run.each run.mean": (
@@ -677,6 +686,16 @@ def static(device) -> data.Images:
     """Images without a pattern, no two of which are alike."""
     pixels = torch.randint(256, (40, 1, 28, 28), generator=torch.Generator().manual_seed(0))
     return data.Images(pixels.to(torch.uint8), torch.arange(40) % 10).to(device)
+
+
+def taken_home() -> bytes:
+    """A model of the lab, as its page writes it."""
+    model = models.VAE(
+        nets.mlp_encoder((1, 2, 2), 2, hidden=(3,)), nets.mlp_decoder(1, (1, 2, 2), hidden=(3,)), 1
+    )
+    about = {"dims": 4, "hidden": [3], "latents": 1, "activation": "relu", "likelihood": "bernoulli"}
+    about |= {"mean": "sigmoid", "scale": 0.3, "learnScale": False}
+    return save(model.state_dict(), {"vae_lab_lab": json.dumps(about), "steps": "7"})
 
 
 def written(c: Things, content: bytes):

@@ -135,12 +135,14 @@ def test_a_wrong_line_is_named(tmp_path, text, line):
 def test_points_that_fit_stay_where_they_are(tmp_path):
     code = "print(given.map((points) => { const { points: p, words } = sets.scaled(points);"
     code += " return [Array.from(p), words]; }));"
-    fits, far, small = [1.5, -0.5, 0.25, 2.75], [100, 200, 300, 600, 200, 400], [1e-3, 0, -1e-3, 0]
+    fits, far, small = [1.5, -0.5, 0.25, 2.75], [100, 200, 300, 600, 200, 400], [1e-3, 0, -1e-3, 0] * 4
     (a, said), (b, moved), (c, _) = in_node(tmp_path, code, [fits, far, small])
     assert a == fits and said == ""
     assert "200, 400 is now its middle, and 90.9 is 1" in moved
     np.testing.assert_allclose(b, (np.reshape(far, (-1, 2)) - [200, 400]).ravel() / (200 / 2.2), rtol=1e-6)
-    np.testing.assert_allclose(c, [2.2, 0, -2.2, 0], atol=1e-6)
+    np.testing.assert_allclose(c, [2.2, 0, -2.2, 0] * 4, atol=1e-6)
+    (few, _), *_ = in_node(tmp_path, code, [small[:4]])
+    np.testing.assert_allclose(few, small[:4], rtol=1e-6)  # somebody has begun to paint
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def train(show):
 
         def number(self, name):
             text = self.page.locator(f".numbers .{name} output").text_content()
-            return float(text.split()[0].replace("−", "-").replace(",", "")) if text else None
+            return None if text == "–" else float(text.split()[0].replace("−", "-").replace(",", ""))
 
         def checksum(self):
             return self.page.locator("[data-checksum]").get_attribute("data-checksum")
@@ -105,9 +105,9 @@ def test_a_link_leads_to_the_same_parameters(train):
     t.choose("speed", "full speed")
     t.until(200)
     t.page.get_by_label("β", exact=True).fill("120")
-    t.until(500)
+    t.until(t.page.evaluate(STEPS) + 300)
     t.choose("what learns", "the encoder only")
-    t.until(900)
+    t.until(t.page.evaluate(STEPS) + 300)
     state = {name: t.get(name) for name in ("settings", "changes", "until")}
     end, found = t.page.evaluate(STEPS), t.checksum()
     assert state["until"] == end and len(state["changes"]) == 2 and found
@@ -119,6 +119,33 @@ def test_a_link_leads_to_the_same_parameters(train):
     assert other.page.evaluate(STEPS) == end and other.checksum() == found
     other.press("Go on")
     other.page.wait_for_function(f"({STEPS})() > {end}")
+
+
+def test_a_link_that_is_followed_beside_a_run_leads_there_too(train):
+    """Also by its script of changes, of which nothing is lost on the way; a hand then ends the script."""
+    state = {
+        "settings": {"data": "ring", "speed": "fast"},
+        "changes": [[30, {"beta": 4}], [60, {"part": "encoder"}]],
+    }
+    t = train(train_in_page(data="moons"))
+    t.press("Train")
+    t.page.wait_for_function(f"({STEPS})() > 5")
+    found = []
+    for _ in range(2):
+        t.set(**state, until=90)
+        t.page.wait_for_timeout(200)
+        assert t.page.locator("button.go").text_content() == "Train" and t.page.evaluate(STEPS) == 0
+        t.press("Train")
+        t.page.wait_for_function("document.querySelector('[data-checksum]').dataset.checksum")
+        assert t.page.evaluate(STEPS) == 90 and t.get("until") == 90 and t.get("changes") == state["changes"]
+        found.append(t.checksum())
+        t.press("Go on")
+        t.page.wait_for_function(f"({STEPS})() > 100")
+    assert found[0] == found[1]
+    t.set(**state, until=0)
+    t.page.get_by_label("β", exact=True).fill("100")
+    t.until(90)
+    assert t.get("changes") == [[0, {"beta": 2.5}]] and t.checksum() != found[0]
 
 
 def test_what_is_taken_home_gives_the_same_bound(train, digits, tmp_path):
@@ -224,6 +251,57 @@ def test_points_are_painted(train):
     t.until(20)
 
 
+def test_strokes_are_undone_and_the_frame_is_the_end(train):
+    t = train(train_in_page())
+    t.page.get_by_text("Your own data").click()
+    t.page.get_by_label("paint them in the plane").check()
+    assert t.get("settings")["data"] == "ring"  # there is a plane now
+    frame = t.page.locator(".points .frame").bounding_box()
+    t.page.mouse.click(frame["x"] + 50, frame["y"] + frame["height"] + 12)
+    assert t.get("settings")["data"] == "ring"
+    for n in range(2):
+        t.page.mouse.move(frame["x"] + 30, frame["y"] + 60 + 80 * n)
+        t.page.mouse.down()
+        t.page.mouse.move(frame["x"] + 180, frame["y"] + 60 + 80 * n, steps=10)
+        t.page.mouse.up()
+        t.page.wait_for_timeout(600)
+    two = len(t.get("settings")["points"])
+    assert t.page.locator("select").first.evaluate("(e) => e.selectedOptions[0].text") == "your own points"
+    t.press("Undo")
+    assert 8 < len(t.get("settings")["points"]) < two
+    t.press("Undo")
+    assert t.get("settings")["data"] == "ring"
+    t.press("Undo")
+    assert "nothing to undo" in t.page.locator(".message").text_content()
+    t.choose("data", "points: a grid")
+    assert t.page.locator(".message").text_content() == ""
+
+
+def test_other_data_come_with_their_speed_and_without_the_beta_of_before(train):
+    t = train(train_in_page())
+    t.page.get_by_label("β", exact=True).fill("200")
+    t.choose("data", "points: a ring")
+    assert t.get("settings")["beta"] == 1
+    t.press("Train")
+    t.page.wait_for_timeout(1500)
+    assert 10 < t.page.evaluate(STEPS) < 600  # 200 a second
+    t.choose("data", "digits")
+    t.page.wait_for_timeout(1500)
+    assert t.get("settings")["speed"] == "fast"
+
+
+def test_an_autoencoder_has_no_posterior_and_its_numbers_are_its_own(train):
+    t = train(train_in_page(data="ring"))
+    t.choose("speed", "full speed")
+    t.until(200)
+    t.page.wait_for_function("document.querySelectorAll('.ledger .part').length === 4")
+    t.choose("model", "autoencoder")
+    assert t.page.evaluate(STEPS) == 0 and t.number("loss") is None
+    t.until(200)
+    assert not t.page.locator(".ledger").is_visible()
+    assert t.page.locator(".views text", has_text="p(z|x), exact").count() == 0
+
+
 def test_pictures_of_ones_own_and_drawings(train, tmp_path):
     t = train(train_in_page())
     t.page.get_by_text("Your own data").click()
@@ -252,12 +330,12 @@ def test_pictures_of_ones_own_and_drawings(train, tmp_path):
 def test_a_link_of_what_stayed_elsewhere_says_so(train):
     t = train(train_in_page())
     t.set(settings={"data": "pictures"}, changes=[], until=0)
-    assert "stayed with their owner; here are digits" in t.page.locator(".message").text_content()
+    assert "stayed with their owner; here are digits" in t.page.locator(".note").text_content()
     t.until(5)
     t.set(settings={"data": "digits", "drawn": 40}, changes=[], until=0)
-    assert "40 drawings that stayed with their owner" in t.page.locator(".message").text_content()
+    assert "40 drawings that stayed with their owner" in t.page.locator(".note").text_content()
     t.set(settings={"data": "digits"}, changes=[], until=0)
-    assert t.page.locator(".message").text_content() == ""
+    assert t.page.locator(".note").text_content() == ""
 
 
 def test_frames_while_it_learns(train, record_property):
@@ -271,7 +349,7 @@ def test_frames_while_it_learns(train, record_property):
     })""")
     apart = np.diff(times)
     drawing = float(t.page.locator("[data-ms]").get_attribute("data-ms"))
-    words = f"{1000 / np.median(apart):.0f} frames/s while it learns, 95% within {np.quantile(apart, 0.95):.0f} ms"
+    words = f"{1000 / np.median(apart):.0f} frames/s, 95% within {np.quantile(apart, 0.95):.0f} ms"
     record_property("measured", f"the lab: {words}; the last was drawn in {drawing:.1f} ms")
     assert np.median(apart) < 100
 

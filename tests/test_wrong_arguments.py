@@ -23,14 +23,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from device_cases import ANYWHERE, ON_CPU, ON_DEVICE, Things, seen
+from device_cases import ANYWHERE, ON_CPU, ON_DEVICE, Things, seen, taken_home, written
 from PIL import Image
 from test_on_devices import leaves, patterns, public
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 import vae_lab
-from vae_lab import data, diagrams, likelihoods, metrics, nets, records, schedules, variational, widgets
+from vae_lab import data, diagrams, lab, likelihoods, metrics, nets, records, schedules, variational, widgets
 
 PACKAGE, TESTS = str(Path(vae_lab.__file__).parent), str(Path(__file__).parent)
 
@@ -50,6 +50,7 @@ MORE = {
     "diagrams.draw_gradient_paths": lambda c: diagrams.draw_gradient_paths(ax=plt.subplots()[1]),
     "pictures.read": lambda c: data.pictures.read(Image.new("RGB", (9, 7), "red"), channels=3, side=4),
     "inception.fid_by_command": by_command,
+    "lab.settings": lambda c: lab.settings(written(c, taken_home())),
     "likelihoods.GaussianWithScales": lambda c: likelihoods.GaussianWithScales(),
     "nets.conv_stages": lambda c: nets.conv_stages(32),
     "records.recorded": lambda c: records.recorded("mnist-conv", "metrics.json"),
@@ -75,6 +76,7 @@ INSIDE = {
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (
         "made by functions"
     ),
+    "widgets.*.TrainInPage widgets.*.TrainInPage.model": "made by a function",
     "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision": (
         "the inside of training"
     ),
@@ -86,7 +88,9 @@ INSIDE = {
     "*.StackedLinear.forward *.Gate.forward *.Gated.forward *.Expect.forward": (
         "layers: the models that call them see to it"
     ),
-    "colab.* *.quick *.extra_repr *.use_style *.pick_device data.sets.root": "they take nothing",
+    "colab.* *.quick *.extra_repr *.use_style *.pick_device data.sets.root data.sets.small_digits": (
+        "they take nothing"
+    ),
 }
 
 # Functions that make numbers of numbers, one by one: NaN of NaN.

@@ -5,11 +5,12 @@
 const traits = (place) =>
   /** @type {HTMLElement} */ (place.querySelector(".vae-widget")).dataset.state?.split(" ") ?? [];
 
-/** Whether a value from outside can stand where this one does. @param {any} now @param {any} value @returns {boolean} */
+/** Whether a value from outside can stand where this one does; a list of lists may have any length. @param {any} now @param {any} value @returns {boolean} */
 function fits(now, value) {
   if (Array.isArray(now))
     return (
-      Array.isArray(value) && (!now.length || (now.length === value.length && now.every((v, i) => fits(v, value[i]))))
+      Array.isArray(value) &&
+      (!now.length || Array.isArray(now[0]) || (now.length === value.length && now.every((v, i) => fits(v, value[i]))))
     );
   return typeof now === typeof value && (typeof value !== "number" || Number.isFinite(value));
 }

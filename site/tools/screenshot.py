@@ -31,6 +31,7 @@ FRAMES, APART = (
     22,
     210,
 )  # pictures of the lab, and milliseconds between them: it plays once, in less than five seconds
+HEIGHT = 545  # pixels of the lab
 LEARNED = 700  # steps in the last one
 STEPS = "() => Number(document.querySelector('.vae-train-in-page').dataset.steps)"
 
@@ -47,12 +48,14 @@ def film(page) -> list[Image.Image]:
     """The lab before its first step, and then while it learns, at a pace to watch."""
     page.locator(".vae-train-in-page select").nth(1).select_option(label="to watch")
     page.add_style_tag(content=LESS)
-    widget = page.locator(".vae-train-in-page")
-    pictures = [widget.screenshot()]
+    page.locator("h1").evaluate("(e) => e.remove()")
+    box = page.locator(".vae-train-in-page").bounding_box()
+    clip = {**box, "x": box["x"] - 8, "y": box["y"] - 8, "width": box["width"] + 8, "height": HEIGHT}
+    pictures = [page.screenshot(clip=clip)]
     page.get_by_role("button", name="Train", exact=True).click()
     for n in range(1, FRAMES):
         page.wait_for_function(f"({STEPS})() >= {LEARNED * (n / (FRAMES - 1)) ** 2}", polling=20)
-        pictures.append(widget.screenshot())
+        pictures.append(page.screenshot(clip=clip))
     return [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
 
 
@@ -66,5 +69,5 @@ if __name__ == "__main__":
         page.screenshot(path=folder / "card.png")
         first, *others = film(opened(browser, "lab.html", 900, 900))
     first.save(
-        folder / "lab.webp", save_all=True, append_images=others, duration=APART, loop=1, quality=80, method=6
+        folder / "lab.webp", save_all=True, append_images=others, duration=APART, loop=1, quality=40, method=6
     )

@@ -7,7 +7,8 @@ import { html } from "./ui.js";
 /** @typedef {{data: Numbers, heldOut: Numbers}} Parts  examples to learn from, and others, row by row */
 
 const SET_SIZES = { train: 512, heldOut: 256 }; // points of a set
-const FITS = { least: 0.5, most: 2.8 }; // how far the farthest of one's own points may lie from 0 and stay as they are
+export const PLANE_REACH = 2.8; // half the side of the plane in which points are seen
+const SMALL = { reach: 0.1, count: 8 }; // so many points that lie this close to 0 are made larger
 const FARTHEST = 2.2; // and where it comes to lie otherwise
 const MOST_POINTS = 2000; // of one's own
 const HELD_OUT = { least: 10, every: 5 }; // of fewer examples none, of more every fifth
@@ -113,7 +114,8 @@ export function scaled(points) {
     return { middle: (Math.min(...along) + Math.max(...along)) / 2, low: Math.min(...along), high: Math.max(...along) };
   });
   const farthest = Math.max(...values.map(Math.abs));
-  if (farthest >= FITS.least && farthest <= FITS.most) return { points: Float32Array.from(values), words: "" };
+  const small = farthest < SMALL.reach && values.length >= 2 * SMALL.count;
+  if (farthest <= PLANE_REACH && !small) return { points: Float32Array.from(values), words: "" };
   const unit = Math.max(...range.map(({ low, high }) => (high - low) / 2)) / FARTHEST;
   if (!(unit > 0 && unit < Number.POSITIVE_INFINITY))
     throw new RangeError("The points are all one point, or too far apart to be shown.");

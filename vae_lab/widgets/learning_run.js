@@ -40,6 +40,7 @@ const OF_POINTS = { hidden: [32, 32], likelihood: "gaussian", learnScale: true, 
 const SHOWN = ["speed", "beneath"]; // what changes no number
 const SEEDS = { data: 7, draws: 5 };
 const DENSE = 48; // places a side at which the density of points is found
+const RUNNING = -1; // in place of the steps at which a run was paused
 const SETTLED = 400; // milliseconds after which a frame knows what a hand has changed
 const EXACT_EVERY = 350; // milliseconds, while points are learned; images wait for a pause
 
@@ -106,13 +107,12 @@ export function makeRun(model, root, draw) {
   };
   /** @param {Frame} frame */
   const take = (frame) => {
-    const before = state.frame;
     Object.assign(state, { frame });
-    if (performance.now() - touched > SETTLED) Object.assign(now, frame.live, { pace: now.pace }); // as a link has it
+    if (!touched || performance.now() - touched > SETTLED) Object.assign(now, frame.live, { pace: now.pace }); // as a link has it
     asking.answer(frame, examples(), now, state);
     measure(state.pace, frame.steps);
-    if (frame.failed || before?.changes.length !== frame.changes.length || isOther(before.changes, frame.changes))
-      write(model.get("settings"), frame.changes, learner?.playing() ? 0 : frame.steps);
+    const other = touched > 0 && JSON.stringify(frame.changes) !== JSON.stringify(model.get("changes"));
+    if (frame.failed || other) write(model.get("settings"), frame.changes, learner?.playing() ? RUNNING : frame.steps);
     ask(!learner?.playing());
     if (playing && !learner?.playing()) rest(); // by itself
     playing = !!learner?.playing();
@@ -121,6 +121,7 @@ export function makeRun(model, root, draw) {
   const begin = (/** @type {Change[]} */ changes) => {
     const { data, heldOut, dims } = examples();
     now = { ...now, dims };
+    touched = 0; // by a hand, since it began
     forget();
     const options = { ...checked(engineOf(now)), data, heldOut, changes };
     if (learner) learner.restart(options);
@@ -134,6 +135,7 @@ export function makeRun(model, root, draw) {
   /** Start anew, with other settings or data. @param {Partial<Chosen>} [changed] */
   const again = (changed = {}) => {
     const wanted = { ...now, ...changed };
+    wanted.pace = SPEEDS[wanted.speed];
     if (changed.hidden) wanted.decoderHidden = undefined;
     checked(engineOf({ ...wanted, dims: hasPoints(wanted.data) ? 2 : now.dims }));
     now = wanted;
@@ -172,6 +174,8 @@ export function makeRun(model, root, draw) {
     play() {
       const goal = model.get("until");
       begun().play(goal > (state.frame?.steps ?? 0) ? goal : undefined);
+      playing = true;
+      write(model.get("settings"), model.get("changes"), RUNNING);
       draw();
     },
     pause() {
@@ -189,7 +193,6 @@ export function makeRun(model, root, draw) {
     /** As it was made. */
     reset() {
       const { settings, changes } = model.get("start");
-      learner?.pause();
       model.set("settings", settings);
       model.set("changes", changes);
       model.set("until", 0);
@@ -207,7 +210,7 @@ export function makeRun(model, root, draw) {
         write({ ...model.get("settings"), ...changed }, model.get("changes"));
         learner?.change({ pace: now.pace });
         ask(true);
-      } else if (!learner || !names.every((name) => LIVE.includes(name))) return again(changed);
+      } else if (!learner || !names.every((name) => LIVE.includes(name)) || "autoencoder" in changed) again(changed);
       else {
         touched = performance.now();
         Object.assign(now, changed);
@@ -215,6 +218,8 @@ export function makeRun(model, root, draw) {
       }
       draw();
     },
+    /** Whether there are data of this name. @param {string} name */
+    has: (name) => (name === "points" ? now.points.length : name === "pictures" ? own.pictures.length : 1) > 0,
     choose(/** @type {number} */ n) {
       state.chosen = n;
       ask(true);
@@ -239,6 +244,8 @@ export function makeRun(model, root, draw) {
       if (lacks) wanted = chosenIn({ ...wanted, ...usual("digits"), data: "digits", decoderHidden: undefined }, model);
       now = wanted;
       known = stateOf(model);
+      learner?.pause();
+      playing = false;
       if (learner) begin(model.get("changes"));
       else forget();
       if (lacks) return "The link is of pictures that stayed with their owner; here are digits in their place.";
@@ -302,7 +309,7 @@ function makeQuestions() {
       }
       state.decoded = decoded;
       if (about.q) state.exact = exactOf(examples, now, frame, decoded, about);
-      else if (examples.shape) state.exact = { side: 0, half: 0 }; // of an older model
+      else if (examples.shape || now.autoencoder) state.exact = { side: 0, half: 0 }; // of an older model
       const { share } = state.exact;
       if (about.q && about.grid && share)
         Object.assign(found, { of: about.of, box: boxOf(share, about.grid, about.q.mean, about.q.scale) });
@@ -352,11 +359,6 @@ function measure(pace, steps) {
   const at = performance.now();
   if (steps < pace.steps || at - pace.at > 2000) Object.assign(pace, { steps, at, rate: 0 });
   else if (at - pace.at > 500) Object.assign(pace, { steps, at, rate: (1000 * (steps - pace.steps)) / (at - pace.at) });
-}
-
-/** @param {Change[]} before @param {Change[]} after as many */
-function isOther(before, after) {
-  return JSON.stringify(before[before.length - 1]) !== JSON.stringify(after[after.length - 1]);
 }
 
 /** @param {Model} model */

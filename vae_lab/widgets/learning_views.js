@@ -1,5 +1,6 @@
 // What is seen of a model while it learns: the plane of codes, images or points, and the curves.
 import { colorsOf, drawDots, drawField, drawLine, makeChart } from "./chart.js";
+import { PLANE_REACH } from "./datasets.js";
 import { COLUMNS } from "./learning/learner.js";
 import { makeSheet } from "./pictures.js";
 import { roundNumber } from "./scale.js";
@@ -33,14 +34,13 @@ import { draggable, html, onArrows, placeIn, svg, tell } from "./ui.js";
 
 const PLANE = 232; // pixels of the plane of codes, and of that of points
 const CURVE = { width: 190, height: 96 };
-const DENSITY = 2.8; // half the side of the plane of points
 const MAP = { side: 11, reach: 3 }; // images a side, and how far out they are decoded
 const COPIES = 8; // examples beside their copies
 const DRAWS = { columns: 8, rows: 3 };
 const CLASS_COLORS = 10;
 const REACH = [4, 8, 16, 32, 64, 128, 256]; // half widths of the plane of codes
 const SHRINKS = 0.9; // of the next smaller plane: the codes must lie this well inside it before it is taken
-const SKIPPED = 0.06; // the share of the curve's beginning that may leave the chart
+const SKIPPED = 0.06; // the share of a run's first steps whose numbers may leave the chart
 
 /** @typedef {ReturnType<typeof paletteOf>} Palette */
 
@@ -71,11 +71,10 @@ export function mapCodes(latents) {
 /** How many images, or points, are drawn from the prior. @param {Examples} examples */
 export const drawsOf = ({ shape, count }) => (shape ? DRAWS.columns * DRAWS.rows : Math.min(300, count));
 
-/** Which examples are shown beside their copies: some, the one chosen among them. @param {Examples} examples @param {number} chosen */
+/** Which examples are shown beside their copies: the one chosen, and others. @param {Examples} examples @param {number} chosen */
 export function copied({ count }, chosen) {
-  const some = Array.from({ length: Math.min(COPIES, count) }, (_, i) => Math.floor((i * count) / COPIES));
-  if (!some.includes(chosen)) some[0] = chosen;
-  return some;
+  const spread = Array.from({ length: Math.min(COPIES, count) }, (_, i) => Math.floor((i * count) / COPIES));
+  return [chosen, ...spread.filter((n) => n !== chosen)].slice(0, spread.length);
 }
 
 /** The plane of codes: a dot for each example, q's ellipse of the one chosen, and beneath them a map of what is decoded
@@ -105,6 +104,7 @@ export function makeCodes(choose) {
   const draw = ({ frame, latents: L, examples, chosen, decoded, exact, error, prior, palette }) => {
     const { means, scales } = frame ?? {};
     half = means && frame?.steps ? reachOf(half, farthest(means)) : REACH[0];
+    for (const [i, note] of notes.entries()) note.setAttribute("y", String((L > 1 ? PLANE - 24 : 18) + 16 * i));
     notes[0].textContent = exact.share ? "p(z|x), exact" : "";
     notes[1].textContent = means && !error ? "q(z|x)" : "";
     chart.show([-half, half], L > 1 ? [-half, half] : [0, 1.25]);
@@ -115,7 +115,7 @@ export function makeCodes(choose) {
     if (means && scales) {
       places = placesOf(means, scales, L);
       const color = examples.labels
-        ? (/** @type {number} */ n) => palette.classes[examples.labels?.[n] ?? -1] ?? palette.of.ink // of drawings
+        ? (/** @type {number} */ n) => palette.classes[examples.labels?.[n] ?? -1] ?? palette.of.p // of drawings
         : () => palette.of.q;
       drawDots(chart, places, color, examples.count > 600 ? 1.5 : 2);
     } else places = new Float32Array(0);
@@ -192,7 +192,7 @@ export function makePoints(choose, paint) {
   const chart = makeChart({ width: PLANE, height: PLANE, x: "x₁", y: "x₂", label: "Points", tone: "p", ticks: 4 });
   const mark = svg("circle", { class: "chosen", r: 6 });
   chart.over.append(mark);
-  chart.show([-DENSITY, DENSITY], [-DENSITY, DENSITY]);
+  chart.show([-PLANE_REACH, PLANE_REACH], [-PLANE_REACH, PLANE_REACH]);
   chart.drawing.setAttribute("aria-label", "Points, and the model’s density; arrows choose a point");
   /** @type {Examples | null} */
   let known = null;
@@ -232,7 +232,7 @@ export function makePoints(choose, paint) {
 
 /** The places a side of the density, from low to high. @param {number} count */
 export function densityPlaces(count) {
-  return Float64Array.from({ length: count }, (_, i) => DENSITY * ((2 * i + 1) / count - 1));
+  return Float64Array.from({ length: count }, (_, i) => PLANE_REACH * ((2 * i + 1) / count - 1));
 }
 
 /** The bound and its terms over the steps, in training and held out, and the run's path in the plane of rate and
@@ -263,15 +263,16 @@ export function makeCurves() {
     const loss = error ? rows.logLik.map(error.of) : minus(rows.kl, rows.logLik);
     const held = error ? rows.heldLogLik.map(error.of) : minus(rows.heldKl, rows.heldLogLik);
     const steps = /** @type {Ends} */ ([0, nice(frame.steps)]);
-    bound.show(steps, around(error ? [loss, held] : [loss, held, distortion]));
+    const shown = error ? [loss, held] : [loss, held, distortion];
+    bound.show(steps, around(rows.step, shown, SKIPPED));
     if (!error) drawLine(bound, rows.step, distortion, of.rec);
     drawLine(bound, rows.step, held, of.ink, [4, 3]);
     drawLine(bound, rows.step, loss, of.ink);
     if (error) return;
-    rate.show(steps, [0, around([rows.kl, rows.heldKl])[1]]);
+    rate.show(steps, [0, around(rows.step, [rows.kl, rows.heldKl], 0)[1]]);
     drawLine(rate, rows.step, rows.heldKl, of.kl, [4, 3]);
     drawLine(rate, rows.step, rows.kl, of.kl);
-    path.show([0, around([rows.kl])[1]], around([distortion]));
+    path.show([0, around(rows.step, [rows.kl], SKIPPED)[1]], around(rows.step, [distortion], SKIPPED));
     drawLine(path, rows.kl, distortion, of.muted);
     const last = rows.kl.length - 1;
     drawDots(path, [rows.kl[last], distortion[last]], () => of.ink, 3.5);
@@ -400,9 +401,11 @@ function nice(count) {
   return Math.ceil(count / step) * step;
 }
 
-/** The ends of what curves show, but for their first few numbers, which may be far off. @param {number[][]} curves @returns {Ends} */
-function around(curves) {
-  const values = curves.flatMap((curve) => curve.slice(Math.floor(SKIPPED * curve.length))).filter(Number.isFinite);
+/** The ends of what curves show, but for a share of their first steps, where they may be far off.
+ * @param {number[]} steps @param {number[][]} curves @param {number} skipped @returns {Ends} */
+function around(steps, curves, skipped) {
+  const from = steps.findIndex((step) => step >= skipped * steps[steps.length - 1]);
+  const values = curves.flatMap((curve) => curve.slice(from)).filter(Number.isFinite);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const step = roundNumber(Math.max(high - low, 1e-3 * Math.abs(high), 1e-6) / 2);
   return [Math.floor(low / step) * step, Math.ceil(high / step + 1e-9) * step];

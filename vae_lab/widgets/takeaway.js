@@ -58,8 +58,9 @@ export function download(name, bytes, type) {
 
 /** A cell of a notebook that trains the same model, from other random numbers: PyTorch alone, and vae_lab for its digits.
  * @param {Settings & {points?: number[]}} settings points are one's own, two numbers each
- * @param {string} dataWords the data: digits, ring, …; of others the cell says where to put them */
-export function pytorchCell(settings, dataWords) {
+ * @param {string} dataWords the data: digits, ring, …; of others the cell says where to put them
+ * @param {number} steps to train */
+export function pytorchCell(settings, dataWords, steps = 2000) {
   const { dims, latents, seed, rate, batch, autoencoder } = settings;
   const encode = autoencoder ? "mu  # an autoencoder: no noise" : "mu + (log_var / 2).exp() * torch.randn_like(mu)";
   const told = autoencoder
@@ -74,7 +75,7 @@ import torch
 from torch import nn
 
 torch.manual_seed(${seed})
-STEPS = 2000
+STEPS = ${steps}
 
 ${cellData(settings, dataWords)}
 

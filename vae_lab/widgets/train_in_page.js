@@ -1,7 +1,7 @@
 // A VAE that learns in the page: buttons, sliders and menus over a run (learning_run.js), and its views
 // (learning_views.js).
 import { onTheme } from "./chart.js";
-import { filesOf, ownPoints, POINT_SETS, readPictures } from "./datasets.js";
+import { filesOf, ownPoints, PLANE_REACH, POINT_SETS, readPictures, scaled } from "./datasets.js";
 import { makePad } from "./drawing.js";
 import { errorOf, hasPoints, makeRun, usual } from "./learning_run.js";
 import { makeCodes, makeCopies, makeCurves, makeDraws, makePoints, paletteOf, tableOf } from "./learning_views.js";
@@ -17,6 +17,8 @@ import { button, html, makeFoot, mount } from "./ui.js";
 const BETA = { most: 20, places: 200 }; // dense where it is small
 const RATE = { low: 1e-4, high: 1e-2, places: 40 };
 const TELL_EVERY = 4000; // milliseconds between two summaries for those who listen
+const AFRESH = { beta: 1, part: /** @type {"both"} */ ("both") }; // with other data
+const STROKE = 500; // milliseconds after a painted point to which the next belongs, to be undone with it
 const APART = 0.1; // between points that are painted without lifting the pen
 const ABOVE = ["data", "speed", "autoencoder", "part"];
 const FOLDED = ["hidden", "latents", "likelihood", "activation", "batch", "freeBits", "seed", "beneath"];
@@ -43,6 +45,15 @@ const LIKELIHOODS = {
   "Gaussian, σ = 1": { likelihood: "gaussian", learnScale: false, scale: 1 },
 };
 const HIDDEN = [[], [16], [64], [128], [256], [32, 32], [64, 64], [128, 64], [32, 32, 32]];
+
+const NONE = "–"; // in place of a number
+
+/** A number with so many decimals, and no minus before a zero. @param {number} value @param {number} decimals */
+const decimal = (value, decimals) =>
+  value
+    .toFixed(decimals)
+    .replace(/^-(?=[0.]*$)/, "")
+    .replace("-", "−");
 
 /** @param {number} value @param {number} digits */
 const rounded = (value, digits) => Number(value.toPrecision(digits));
@@ -81,7 +92,7 @@ function wholeOf(name, most, read, choose) {
 function menus(model, run) {
   const { now } = run;
   const offered = ["digits", ...POINT_SETS].filter((name) => name !== "digits" || model.get("digits"));
-  const data = model.get("shape").length ? ["images", ...offered] : offered;
+  const data = [...(model.get("shape").length ? ["images"] : []), ...offered, "points", "pictures"];
   const numbers = (/** @type {number[]} */ ...values) =>
     values.map((value) => /** @type {[string, number]} */ ([String(value), value]));
   /** @param {string} name @param {string} trait @param {[string, any][]} options @returns {() => Control} */
@@ -100,7 +111,8 @@ function menus(model, run) {
         "data",
         data.map((name) => [DATA[name], name]),
         () => now().data,
-        (name) => run.again({ ...usual(name), data: name }),
+        (name) => run.again({ ...usual(name), ...AFRESH, data: name }),
+        run.has,
       ),
     hidden: of(
       "hidden layers",
@@ -143,11 +155,18 @@ function menus(model, run) {
       ["to watch", "watch"],
       ["full speed", "fast"],
     ]),
-    beneath: of("under the codes", "beneath", [
-      ["a map of images", "map"],
-      ["the exact posterior", "posterior"],
-      ["nothing", "nothing"],
-    ]),
+    beneath: () =>
+      menuOf(
+        "under the codes",
+        [
+          ["a map of images", "map"],
+          ["the exact posterior", "posterior"],
+          ["nothing", "nothing"],
+        ],
+        () => now().beneath,
+        (beneath) => run.set({ beneath: /** @type {any} */ (beneath) }),
+        (beneath) => beneath !== "map" || !hasPoints(now().data),
+      ),
   };
 }
 
@@ -208,29 +227,28 @@ function makeNumbersOf(run) {
   const update = () => {
     const { frame, pace } = run.state;
     const error = errorOf(run.now());
-    const unit = error?.name === "squared error" ? "" : " nats";
     const told = (/** @type {number} */ value) =>
-      Number.isFinite(value) ? `${value.toFixed(Math.abs(value) < 100 ? 2 : 1).replace("-", "−")}${unit}` : "";
-    const speed = run.playing() && pace.rate ? `, ${Math.round(pace.rate)} a second` : "";
-    const said = { steps: "", loss: "", held: "", rec: "", kl: "", sigma: "" };
-    if (frame) said.steps = `${frame.steps.toLocaleString("en")} steps${speed}`;
+      Number.isFinite(value) ? decimal(value, Math.abs(value) < 100 ? 2 : 1) : NONE;
+    const speed = run.playing() && pace.rate ? ` (${Math.round(pace.rate)}/s)` : "";
+    const said = { steps: "0 steps", loss: NONE, held: NONE, rec: NONE, kl: NONE, sigma: NONE };
+    if (frame) said.steps = `${frame.steps.toLocaleString("en")} ${frame.steps === 1 ? "step" : "steps"}${speed}`;
     if (frame?.steps) {
       const { logLik, kl, scale } = frame;
       const held = heldIn(frame);
       said.loss = told(error ? error.of(logLik) : kl - logLik);
-      said.held = held ? told(error ? error.of(held.logLik) : held.kl - held.logLik) : "";
+      said.held = held ? told(error ? error.of(held.logLik) : held.kl - held.logLik) : NONE;
       said.rec = told(logLik);
-      said.kl = told(kl);
-      said.sigma = scale ? short(scale) : "";
+      said.kl = `${told(kl)} nats`;
+      said.sigma = scale ? short(scale) : NONE;
     }
     heads.loss.textContent = error?.name ?? lines.loss;
     for (const [name, text] of Object.entries(said)) outputs[name].textContent = text;
     for (const name of ["rec", "kl"]) rows[name].hidden = !!error;
-    rows.sigma.hidden = !said.sigma || !!error;
+    rows.sigma.hidden = run.now().likelihood === "bernoulli" || !!error;
     rows.held.hidden = !run.examples().heldOut.length;
   };
   const spoken = () => {
-    const shown = names.filter((name) => !rows[name].hidden && outputs[name].textContent);
+    const shown = names.filter((name) => !rows[name].hidden && outputs[name].textContent !== NONE);
     return shown.map((name) => `${heads[name].textContent} ${outputs[name].textContent}`).join(", ");
   };
   return { root: html("div", { class: "numbers" }, ...Object.values(rows)), update, spoken };
@@ -252,36 +270,61 @@ function makeLedger(run) {
     const what = run.examples().shape ? "image" : "point";
     root.hidden = run.now().autoencoder; // it has no p(x)
     if (!ledger || !frame?.steps) {
-      const why = run.now().latents > 2 ? "with one or two latents" : "when it has learned, and rests";
-      root.replaceChildren(html("span", { class: "hint" }, `Exact log p(x) of ${what} ${chosen + 1}: ${why}.`));
+      const few = run.now().latents <= 2;
+      const words = `Pause to see the exact log p(x) of ${what} ${chosen + 1}.`;
+      root.replaceChildren(
+        html("span", { class: "hint" }, few ? words : "With one or two latents, log p(x) is found too."),
+      );
       return;
     }
-    const nats = (/** @type {number} */ value) => Math.abs(value).toFixed(2);
-    const sign = (/** @type {number} */ value) => (value < 0 ? "−" : "");
     const part = (/** @type {string} */ kind, /** @type {string} */ name, /** @type {string} */ text) =>
       html("span", { class: `part ${kind}` }, `${name} ${text}`);
     root.replaceChildren(
       html("span", {}, `${what[0].toUpperCase()}${what.slice(1)} ${chosen + 1}: `),
-      part("logp", "log p(x)", `${sign(ledger.logP)}${nats(ledger.logP)}`),
+      part("logp", "log p(x)", decimal(ledger.logP, 2)),
       " = ",
-      part("rec", "reconstruction", `${sign(ledger.reconstruction)}${nats(ledger.reconstruction)}`),
+      part("rec", "reconstruction", decimal(ledger.reconstruction, 2)),
       " − ",
-      part("kl", "KL", nats(ledger.kl)),
+      part("kl", "KL", decimal(ledger.kl, 2)),
       " + ",
-      part("gap", "gap", `${sign(ledger.gap)}${nats(ledger.gap)}`),
+      part("gap", "gap", decimal(ledger.gap, 2)),
       exact.rough ? " nats, roughly: the posterior is narrower than the grid" : " nats",
     );
   };
   return { root, update };
 }
 
-/** Points and pictures of one's own. @param {Run} run @param {(words: string) => void} say */
-function makeOwn(run, say) {
+/** Points and pictures of one's own. @param {Run} run */
+function makeOwn(run) {
+  const message = html("div", { class: "message", role: "status" });
+  let about = run.examples();
+  const say = (/** @type {string} */ words) => {
+    message.textContent = words;
+    about = run.examples();
+  };
+  const undone = { last: 0, states: /** @type {{data: string, points: number[]}[]} */ ([]) };
   const text = /** @type {HTMLTextAreaElement} */ (
     html("textarea", { rows: 3, "aria-label": "points, two numbers a line", placeholder: "0.5, 1.2\n−0.3, 0.8\n…" })
   );
   const painting = /** @type {HTMLInputElement} */ (html("input", { type: "checkbox" }));
-  const usePoints = (/** @type {number[]} */ points) => run.again({ ...usual("points"), data: "points", points });
+  const usePoints = (/** @type {number[]} */ points) => {
+    const { data, points: before } = run.now();
+    run.again({ ...(data === "points" ? {} : { ...usual("points"), ...AFRESH }), data: "points", points });
+    if (performance.now() - undone.last > STROKE) undone.states.push({ data, points: before });
+    undone.last = performance.now();
+  };
+  const undo = () => {
+    const before = undone.states.pop();
+    if (!before) return say("There is nothing to undo.");
+    undone.last = 0;
+    run.again(before.data === "points" ? before : { ...usual(before.data), ...AFRESH, ...before });
+    text.value = before.points.map((value, i) => `${value}${i % 2 ? "\n" : ", "}`).join("");
+  };
+  painting.onchange = () => {
+    if (!painting.checked || hasPoints(run.now().data)) return;
+    run.again({ ...usual("ring"), ...AFRESH, data: "ring" });
+    say("In the plane above is a ring; your first point takes its place.");
+  };
   const attempt = (/** @type {() => void} */ call) => {
     try {
       call();
@@ -333,6 +376,7 @@ function makeOwn(run, say) {
           { class: "buttons" },
           button("Use these points", () => attempt(() => usePoints(ownPoints(text.value)))),
           html("label", {}, painting, html("span", {}, "paint them in the plane")),
+          button("Undo", undo),
         ),
       ),
       html(
@@ -357,6 +401,7 @@ function makeOwn(run, say) {
       ),
     ),
   );
+  root.append(message);
   root.addEventListener("dragover", (event) => event.preventDefault());
   root.addEventListener("drop", async (event) => {
     event.preventDefault();
@@ -365,7 +410,8 @@ function makeOwn(run, say) {
   /** A point where a pointer presses, and further ones as it is dragged. @param {number} x @param {number} y */
   const paint = (x, y) => {
     if (!painting.checked) return false;
-    const points = run.now().data === "points" ? run.now().points : [];
+    if (Math.max(Math.abs(x), Math.abs(y)) > PLANE_REACH) return true;
+    const points = run.now().data === "points" ? Array.from(scaled(run.now().points).points) : [];
     const [lastX, lastY] = points.slice(-2);
     if (Math.hypot(x - lastX, y - lastY) < APART) return true;
     const more = [x, y].map((value) => rounded(value, 3));
@@ -373,7 +419,10 @@ function makeOwn(run, say) {
     text.value += `${more.join(", ")}\n`;
     return true;
   };
-  return { root, paint };
+  const update = () => {
+    if (run.examples() !== about) say(""); // of other data
+  };
+  return { root, paint, update };
 }
 
 /** The weights, a cell that trains the same model, and the pictures. @param {Run} run @param {() => HTMLCanvasElement | null} sheet
@@ -386,8 +435,8 @@ function makeTakeaway(run, sheet, say) {
     say('In Python: vae_lab.lab.load("vae.safetensors")');
   };
   const cell = () => {
-    code.textContent = pytorchCell(run.now(), run.now().data);
     code.hidden = !code.hidden;
+    update();
   };
   const pictures = () =>
     sheet()?.toBlob(
@@ -407,6 +456,7 @@ function makeTakeaway(run, sheet, say) {
     const how = frame?.kernels === "wasm" ? "WebAssembly" : "plain JavaScript";
     const found = `After ${frame?.steps} steps, ${where}, by ${how}, all parameters together are ${checksum}.`;
     mark.textContent = checksum ? found : "";
+    if (!code.hidden) code.textContent = pytorchCell(run.now(), run.now().data, frame?.steps || undefined);
     buttons[2].hidden = !run.examples().shape;
   };
   return { root, update };
@@ -426,12 +476,12 @@ function render({ model, el }) {
   const shows = (/** @type {string} */ name) => model.get("views").includes(name);
   let redraw = () => {};
   const run = makeRun(model, root, () => redraw());
-  const message = html("div", { class: "message", role: "status" });
+  const note = html("div", { class: "note", role: "status" });
   const say = (/** @type {string} */ words) => {
-    message.textContent = words;
+    note.textContent = words;
   };
   const summary = html("div", { class: "for-listeners", "aria-live": "polite" });
-  const own = has("own") ? makeOwn(run, say) : null;
+  const own = has("own") ? makeOwn(run) : null;
   const codes = makeCodes((n) => run.choose(n));
   const copies = makeCopies((n) => run.choose(n));
   const draws = makeDraws();
@@ -449,7 +499,7 @@ function render({ model, el }) {
   const ofImages = html(
     "div",
     { class: "images" },
-    caption("", "images, and the model’s copies"),
+    caption("", "the chosen image and others, and their copies"),
     copies.root,
     ...(shows("draws") ? [caption("p", "decoded from draws of the prior"), draws.root] : []),
   );
@@ -474,14 +524,23 @@ function render({ model, el }) {
     stage,
     ...(shows("ledger") ? [ledger.root] : []),
     ...(shows("curves") ? [curves.root] : []),
-    message,
+    note,
     summary,
     ...(more.length ? [fold] : []),
     ...(own ? [own.root] : []),
     ...(takeaway ? [takeaway.root] : []),
     foot.root,
   );
-  const controls = [buttons, sliders, numbers, ledger, ...above, ...more, ...(takeaway ? [takeaway] : [])];
+  const controls = [
+    buttons,
+    sliders,
+    numbers,
+    ledger,
+    ...above,
+    ...more,
+    ...(own ? [own] : []),
+    ...(takeaway ? [takeaway] : []),
+  ];
   let told = 0;
 
   const paint = () => {

@@ -33,7 +33,9 @@ class TrainInPage(anywidget.AnyWidget):
     _css = style("base.css", "train_in_page.css")
     settings = traitlets.Dict().tag(sync=True)  # with which the run began, as settings.js names them
     changes = traitlets.List().tag(sync=True)  # (steps, what was changed then)
-    until = traitlets.Int(0).tag(sync=True)  # at which it was paused last; a link leads to there
+    until = traitlets.Int(0).tag(
+        sync=True
+    )  # steps at which it was paused; a link leads to there. −1 as it runs
     start = traitlets.Dict().tag(sync=True)  # settings and changes that the button puts back
     digits = traitlets.Unicode().tag(sync=True)  # 8×8 pixels of 0 … 16 a digit, as letters from A on
     images = traitlets.Bytes().tag(sync=True)  # (N, C, H, W) uint8, in place of the digits
