@@ -45,7 +45,7 @@ PROSE = """(() => {
   article?.querySelectorAll('pre, code, script').forEach((e) => e.remove());
   return article?.textContent ?? '';
 })()"""
-NAMELESS = """[...document.querySelectorAll('article :is(img, canvas, svg.figure)')]
+NAMELESS = """[...document.querySelectorAll('article :is(img, canvas, svg.figure):not([aria-hidden=true])')]
   .filter((e) => !(e.alt || e.getAttribute('aria-label'))?.trim()).map((e) => e.outerHTML.slice(0, 99))"""
 
 

@@ -5,7 +5,7 @@ import { html, svg } from "./ui.js";
 /** @typedef {ReturnType<typeof makeChart>} Chart */
 /** @typedef {[number, number]} Ends */
 
-const ROOM = { left: 34, right: 10, top: 22, bottom: 34 }; // pixels, for the axes' words
+const ROOM = { left: 34, right: 10, top: 28, bottom: 34 }; // pixels, for the axes' words
 const SHARP = 2; // pixels of the canvas for one of the page
 
 /** @param {{width: number, height: number, x: string, y: string, label: string, ticks?: number, tone?: string}} about
@@ -70,7 +70,7 @@ export function makeChart({ width, height, x, y, label, ticks = 2, tone = "" }) 
         ),
         ...places(ofY, ticks).map((v) => svg("text", { x: -6, y: down(v) + 4, "text-anchor": "end" }, labelY.at(v))),
         svg("text", { class: "name", x: width, y: height + 31, "text-anchor": "end" }, `${labelX.name(x)} →`),
-        svg("text", { class: `name ${tone}`, x: -ROOM.left, y: -8 }, `↑ ${labelY.name(nameY)}`),
+        svg("text", { class: `name ${tone}`, x: -ROOM.left, y: -13 }, `↑ ${labelY.name(nameY)}`),
       );
     },
   };

@@ -95,9 +95,10 @@ export function makeRun(model, root, draw) {
     known = stateOf(model);
     model.save_changes();
   };
+  const chosen = () => Math.max(0, Math.min(model.get("chosen"), examples().count - 1));
   const forget = () => {
     Object.assign(state, { frame: null, decoded: {}, exact: { side: 0, half: 0 }, checksum: "" });
-    state.chosen = Math.min(state.chosen, examples().count - 1);
+    state.chosen = chosen();
     asking.forget();
   };
   const ask = (/** @type {boolean} */ whole) => {
@@ -196,6 +197,7 @@ export function makeRun(model, root, draw) {
       model.set("settings", settings);
       model.set("changes", changes);
       model.set("until", 0);
+      model.set("chosen", 0);
       known = "";
       model.save_changes();
       this.follow();
@@ -207,7 +209,7 @@ export function makeRun(model, root, draw) {
       if (changed.speed) now.pace = SPEEDS[changed.speed];
       if (names.every((name) => SHOWN.includes(name))) {
         Object.assign(now, changed);
-        write({ ...model.get("settings"), ...changed }, model.get("changes"));
+        write({ ...model.get("settings"), ...changed }, model.get("changes"), model.get("until"));
         learner?.change({ pace: now.pace });
         ask(true);
       } else if (!learner || !names.every((name) => LIVE.includes(name)) || "autoencoder" in changed) again(changed);
@@ -221,6 +223,8 @@ export function makeRun(model, root, draw) {
     /** Whether there are data of this name. @param {string} name */
     has: (name) => (name === "points" ? now.points.length : name === "pictures" ? own.pictures.length : 1) > 0,
     choose(/** @type {number} */ n) {
+      model.set("chosen", n);
+      model.save_changes();
       state.chosen = n;
       ask(true);
       draw();
@@ -238,7 +242,10 @@ export function makeRun(model, root, draw) {
     },
     /** Follow what a link or the notebook says; returns what must be said of it, or null if it is known. */
     follow() {
-      if (stateOf(model) === known) return null;
+      if (stateOf(model) === known) {
+        if (state.chosen !== chosen()) this.choose(chosen());
+        return null;
+      }
       let wanted = chosenIn(model.get("settings"), model);
       const lacks = wanted.data === "pictures" && !own.pictures.length;
       if (lacks) wanted = chosenIn({ ...wanted, ...usual("digits"), data: "digits", decoderHidden: undefined }, model);

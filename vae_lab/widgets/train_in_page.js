@@ -577,7 +577,7 @@ function render({ model, el }) {
     root.dataset.checksum = run.state.checksum;
   };
   redraw = paint;
-  const end = mount(model, el, root, ["settings", "changes", "until"], () => {
+  const end = mount(model, el, root, ["settings", "changes", "until", "chosen"], () => {
     const said = run.follow();
     if (said !== null) say(said);
     paint();

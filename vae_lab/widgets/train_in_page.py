@@ -20,7 +20,7 @@ CONTROLS = (
 )  # fmt: skip
 VIEWS = ("draws", "ledger", "curves")
 LARGEST = 4096  # numbers of an image
-HINT = "Press Train. While it learns, move β: what do the copies lose, and the drawings gain?"
+HINT = "Press Train. While it learns, move β: what does the model lose by it, and what does it gain?"
 
 
 class TrainInPage(anywidget.AnyWidget):
@@ -36,6 +36,7 @@ class TrainInPage(anywidget.AnyWidget):
     until = traitlets.Int(0).tag(
         sync=True
     )  # steps at which it was paused; a link leads to there. −1 as it runs
+    chosen = traitlets.Int(0).tag(sync=True)  # the example of which more is shown
     start = traitlets.Dict().tag(sync=True)  # settings and changes that the button puts back
     digits = traitlets.Unicode().tag(sync=True)  # 8×8 pixels of 0 … 16 a digit, as letters from A on
     images = traitlets.Bytes().tag(sync=True)  # (N, C, H, W) uint8, in place of the digits
