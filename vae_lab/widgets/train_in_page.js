@@ -18,7 +18,6 @@ const BETA = { most: 20, places: 200 }; // dense where it is small
 const RATE = { low: 1e-4, high: 1e-2, places: 40 };
 const TELL_EVERY = 4000; // milliseconds between two summaries for those who listen
 const AFRESH = { beta: 1, part: /** @type {"both"} */ ("both") }; // with other data
-const STROKE = 500; // milliseconds after a painted point to which the next belongs, to be undone with it
 const APART = 0.1; // between points that are painted without lifting the pen
 const ABOVE = ["data", "speed", "autoencoder", "part"];
 const FOLDED = ["hidden", "latents", "likelihood", "activation", "batch", "freeBits", "seed", "beneath"];
@@ -302,23 +301,21 @@ function makeOwn(run) {
     message.textContent = words;
     about = run.examples();
   };
-  const undone = { last: 0, states: /** @type {{data: string, points: number[]}[]} */ ([]) };
+  const before = { fresh: true, states: /** @type {{data: string, points: number[]}[]} */ ([]) };
   const text = /** @type {HTMLTextAreaElement} */ (
     html("textarea", { rows: 3, "aria-label": "points, two numbers a line", placeholder: "0.5, 1.2\n−0.3, 0.8\n…" })
   );
   const painting = /** @type {HTMLInputElement} */ (html("input", { type: "checkbox" }));
   const usePoints = (/** @type {number[]} */ points) => {
-    const { data, points: before } = run.now();
+    const { data, points: old } = run.now();
     run.again({ ...(data === "points" ? {} : { ...usual("points"), ...AFRESH }), data: "points", points });
-    if (performance.now() - undone.last > STROKE) undone.states.push({ data, points: before });
-    undone.last = performance.now();
+    if (before.fresh) before.states.push({ data, points: old });
   };
   const undo = () => {
-    const before = undone.states.pop();
-    if (!before) return say("There is nothing to undo.");
-    undone.last = 0;
-    run.again(before.data === "points" ? before : { ...usual(before.data), ...AFRESH, ...before });
-    text.value = before.points.map((value, i) => `${value}${i % 2 ? "\n" : ", "}`).join("");
+    const last = before.states.pop();
+    if (!last) return say("There is nothing to undo.");
+    run.again(last.data === "points" ? last : { ...usual(last.data), ...AFRESH, ...last });
+    text.value = last.points.map((value, i) => `${value}${i % 2 ? "\n" : ", "}`).join("");
   };
   painting.onchange = () => {
     if (!painting.checked || hasPoints(run.now().data)) return;
@@ -374,7 +371,10 @@ function makeOwn(run) {
         html(
           "div",
           { class: "buttons" },
-          button("Use these points", () => attempt(() => usePoints(ownPoints(text.value)))),
+          button("Use these points", () => {
+            press();
+            attempt(() => usePoints(ownPoints(text.value)));
+          }),
           html("label", {}, painting, html("span", {}, "paint them in the plane")),
           button("Undo", undo),
         ),
@@ -416,13 +416,17 @@ function makeOwn(run) {
     if (Math.hypot(x - lastX, y - lastY) < APART) return true;
     const more = [x, y].map((value) => rounded(value, 3));
     attempt(() => usePoints([...points, ...more]));
+    before.fresh = false; // what follows belongs to the same stroke
     text.value += `${more.join(", ")}\n`;
     return true;
   };
   const update = () => {
     if (run.examples() !== about) say(""); // of other data
   };
-  return { root, paint, update };
+  const press = () => {
+    before.fresh = true;
+  };
+  return { root, paint, press, update };
 }
 
 /** The weights, a cell that trains the same model, and the pictures. @param {Run} run @param {() => HTMLCanvasElement | null} sheet
@@ -486,6 +490,7 @@ function render({ model, el }) {
   const copies = makeCopies((n) => run.choose(n));
   const draws = makeDraws();
   const points = makePoints((n) => run.choose(n), own?.paint ?? (() => false));
+  if (own) points.root.addEventListener("pointerdown", own.press, { capture: true });
   const curves = makeCurves();
   const buttons = makeButtons(run);
   const sliders = slidersOf(model, run);
