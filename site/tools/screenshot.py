@@ -31,7 +31,7 @@ FRAMES, APART = (
     22,
     210,
 )  # pictures of the lab, and milliseconds between them: it plays once, in less than five seconds
-HEIGHT = 560  # pixels of the lab
+HEIGHT = 572  # pixels of the lab
 LEARNED = 700  # steps in the last one
 STEPS = "() => Number(document.querySelector('.vae-train-in-page').dataset.steps)"
 
