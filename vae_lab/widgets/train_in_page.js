@@ -573,8 +573,9 @@ function render({ model, el }) {
     if (shows("curves")) curves.draw(seen);
     for (const control of controls) control.update();
     if (frame?.failed) say(frame.failed);
-    if (frame && (began - told > TELL_EVERY || !run.playing())) {
-      summary.textContent = numbers.spoken();
+    if (began - told > TELL_EVERY || !run.playing()) {
+      const what = examples.shape ? "image" : "point";
+      summary.textContent = `${numbers.spoken()}; ${what} ${chosen + 1} of ${examples.count}`;
       told = began;
     }
     root.dataset.ms = (performance.now() - began).toFixed(2);
