@@ -89,7 +89,7 @@ def test_everything_fits(page, width):
 # Text that ends beyond the page or beyond a box that hides it, and that no scrolling brings back.
 CUT = """() => {
   const cut = [], range = document.createRange(), boxes = new Map();
-  const silent = "mjx-assistive-mml, .visually-hidden, svg svg";
+  const silent = "mjx-assistive-mml, .visually-hidden, .for-listeners, svg svg";
   const boxOf = (e) => { // the nearest that hides what overflows it; none if it scrolls
     if (boxes.has(e)) return boxes.get(e);
     const { overflowX } = getComputedStyle(e);
