@@ -218,10 +218,10 @@ def main(arguments: list[str] | None = None) -> None:
             heads = "".join(f"{head:>11}" for head in ("wasm", "plain", "PyTorch", "fused"))
             print(f"steps/s   {heads}   wasm / PyTorch, / fused")
             rows = []
-            for work in (todo := works()):
+            for work in (all_works := works()):
                 rows.append(measure(work, ask, repetitions=repetitions, seconds=seconds))
                 print(line(rows[-1]), flush=True)
-            waited = wait(todo[0], ask, repetitions=repetitions)
+            waited = wait(all_works[0], ask, repetitions=repetitions)
         machine = {**describe("cpu"), "chromium": version}
     finally:
         torch.set_num_threads(threads)

@@ -4,15 +4,19 @@ import json
 import socket
 import time
 from itertools import pairwise
+from math import log, pi
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from benchmarks import in_page, missions, scaling
 from benchmarks.machine import copy_rate, describe, matmul_rate, seconds
 from benchmarks.work import count
+from vae_lab import data
 
 CPU = torch.device("cpu")
 
@@ -147,6 +151,18 @@ def test_the_missions_of_the_lab_come_to_what_is_recorded():
         assert run.pop("found") == recorded["found"][record["seeds"].index(2) :][:1]
         assert run.items() <= recorded.items()
     assert record["runs"].keys() == missions.RUNS.keys()
+
+
+def test_a_linear_autoencoder_in_the_page_comes_to_the_error_of_pca():
+    """As chapter 1 says of the one that its readers train."""
+    chosen = {"autoencoder": True, "hidden": [], "likelihood": "gaussian", "scale": 1, "mean": "identity"}
+    run = missions.Run((100, 3000), 3000, chosen | {"rate": 5e-3})
+    found = missions.follow({"linear": run}, [1])["linear"]["found"][0]
+    x = data.load("digits").train.read().flatten(1).numpy()
+    pca = PCA(2).fit(x)
+    least = np.square(x - pca.inverse_transform(pca.transform(x))).sum(1).mean()
+    early, late = (2 * (step["loss"] - 784 * log(2 * pi) / 2) for step in found)
+    assert late == pytest.approx(least, rel=0.02) and early > 1.2 * least
 
 
 def test_missions_write_what_they_found(tmp_path):

@@ -2,17 +2,26 @@
 
 The book's tools put the state of all the widgets of a page, a megabyte, before its text, and scripts that a
 browser stops for. Here a widget's state stands right before the widget, so that it moves as soon as its part
-of the page has come; and scripts wait.
+of the page has come; and scripts wait. A picture that comes late says what room it will take.
 """
 
 import json
+from pathlib import Path
 
+from PIL import Image
 from selectolax.lexbor import LexborHTMLParser
 
 from dom import put
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def give_room(page: LexborHTMLParser, folder: Path) -> None:
+    """Write its size in pixels on each picture that is fetched when it is near; `folder` holds the page."""
+    for picture in page.css("img[loading=lazy]"):
+        with Image.open(folder / picture.attrs["src"]) as file:
+            put(picture, {"width": str(file.width), "height": str(file.height)})
 
 
 def put_off(page: LexborHTMLParser) -> None:

@@ -36,8 +36,8 @@ WANTED = {
 }
 
 
-def mend(html: str) -> str:
-    """The page, held to the standard."""
+def mend(html: str, folder: Path = Path()) -> str:
+    """The page, held to the standard; `folder` is where it lies."""
     page = LexborHTMLParser(html, scripting=True)
     for selector, names in UNWANTED.items():
         for element in page.css(selector):
@@ -54,6 +54,7 @@ def mend(html: str) -> str:
     for sidebar in page.css(":not(header) > #pst-primary-sidebar"):
         wrap(page, sidebar, "header")
     code_cells.measure(page)
+    first_paint.give_room(page, folder)
     first_paint.put_off(page)
     return page.html
 
@@ -62,7 +63,7 @@ def mend_pages(app, exception):
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             if "_static" not in path.parts:
-                path.write_text(mend(path.read_text("utf8")), "utf8")
+                path.write_text(mend(path.read_text("utf8"), path.parent), "utf8")
 
 
 def setup(app):

@@ -168,9 +168,15 @@ export function makeRun(model, root, draw) {
     now: () => now,
     examples,
     playing: () => !!learner?.playing(),
-    /** The engine's, and how the run began: what a link holds. */
-    settings: () => /** @type {Chosen} */ (model.get("settings")),
     again,
+    /** From the beginning: as it stands now if a hand has changed it on the way, and else by its script again. */
+    restart() {
+      if (touched) return again();
+      now = chosenIn(model.get("settings"), model);
+      write(model.get("settings"), model.get("changes"));
+      if (learner) begin(model.get("changes"));
+      draw();
+    },
     /** On, or, in a run that a link names, to where the link was made. */
     play() {
       const goal = model.get("until");

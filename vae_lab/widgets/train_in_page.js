@@ -36,6 +36,7 @@ const DATA = {
   points: "your own points",
   pictures: "your own pictures",
 };
+/** @type {Record<string, {likelihood: string, learnScale: boolean, scale?: number}>} */
 const LIKELIHOODS = {
   Bernoulli: { likelihood: "bernoulli", learnScale: false },
   "Gaussian, σ learned": { likelihood: "gaussian", learnScale: true, scale: 0.3 },
@@ -57,16 +58,20 @@ const decimal = (value, decimals) =>
 /** @param {number} value @param {number} digits */
 const rounded = (value, digits) => Number(value.toPrecision(digits));
 
-/** A menu of values by their words. @template T @param {string} name @param {[string, T][]} options
- * @param {() => T} read @param {(value: T) => void} choose @param {(value: T) => boolean} allowed @returns {Control} */
-function menuOf(name, options, read, choose, allowed = () => true) {
-  const items = options.map(([words], i) => html("option", { value: i }, words));
-  const select = /** @type {HTMLSelectElement} */ (html("select", {}, ...items));
+/** A menu of values by their words, and of the value of now if it is none of these. @template T @param {string} name
+ * @param {[string, T][]} options @param {() => T} read @param {(value: T) => void} choose
+ * @param {(value: T) => boolean} allowed @param {(value: T) => string} words @returns {Control} */
+function menuOf(name, options, read, choose, allowed = () => true, words = String) {
+  const items = options.map(([text], i) => html("option", { value: i }, text));
+  const other = html("option", { value: -1, hidden: "" });
+  const select = /** @type {HTMLSelectElement} */ (html("select", {}, ...items, other));
   select.onchange = () => choose(options[Number(select.value)][1]);
   const same = (/** @type {T} */ a) => JSON.stringify(a) === JSON.stringify(read());
   const update = () => {
     for (const [i, [, value]] of options.entries()) items[i].toggleAttribute("disabled", !allowed(value));
-    select.value = String(options.findIndex(([, value]) => same(value)));
+    const at = options.findIndex(([, value]) => same(value));
+    if (at < 0) other.textContent = words(read());
+    select.value = String(at);
   };
   return { root: html("label", {}, html("span", {}, name), select), update };
 }
@@ -123,9 +128,10 @@ function menus(model, run) {
       menuOf(
         "likelihood",
         Object.entries(LIKELIHOODS),
-        () => Object.values(LIKELIHOODS).find((each) => fits(each, now())) ?? LIKELIHOODS.Bernoulli,
+        () => Object.values(LIKELIHOODS).find((each) => fits(each, now())) ?? now(),
         (value) => run.again(/** @type {any} */ (value)),
         ({ likelihood }) => likelihood === "gaussian" || !hasPoints(now().data), // points are not in [0, 1]
+        ({ scale = 1 }) => `Gaussian, σ = ${short(scale)}`,
       ),
     activation: of("activation", "activation", [
       ["ReLU", "relu"],
@@ -204,7 +210,7 @@ function makeButtons(run) {
     { class: "buttons" },
     go,
     button("One step", () => run.step()),
-    button("Start again", () => run.again()),
+    button("Start again", () => run.restart()),
   );
   const update = () => {
     const words = run.playing() ? "Pause" : run.state.frame?.steps ? "Go on" : "Train";
