@@ -208,9 +208,9 @@ def test_a_task_is_done_once_the_kl_is_below_its_goal(show):
     for name, value in zip(("m0", "m1", "s0", "s1", "rho"), (1.37, 1.37, 0.46, 0.46, -0.5), strict=True):
         page.evaluate("([name, value]) => model.set(name, value)", [name, value])
     page.evaluate(SETTLE)
-    kl = float(page.locator("output.kl").text_content())
+    kl = float(page.locator(".numbers .kl output").text_content())
     assert kl < 1 and page.locator("strong").text_content() == f"✓ KL {kl:.2f} nats."
     page.evaluate("() => model.set('m0', -3)")
     page.evaluate(SETTLE)
-    assert float(page.locator("output.kl").text_content()) > 1
+    assert float(page.locator(".numbers .kl output").text_content()) > 1
     assert page.locator("strong").text_content() == f"✓ KL {kl:.2f} nats."  # it has been done

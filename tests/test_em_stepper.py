@@ -197,7 +197,7 @@ def state(page, name):
 def test_pressing_the_steps_climbs_and_the_bound_meets_the_likelihood(show):
     x, mixture = blobs(0), random_mixture(0)
     page = show(em_stepper(x, mixture))
-    gap = page.locator(".number.gap")
+    gap = page.locator(".numbers .gap output")
     assert gap.text_content() != "0: they touch"
     for _ in range(3):
         page.get_by_role("button", name="E-step").click()
@@ -260,7 +260,7 @@ def drawn_gap(page):
     """The gap in nats, and its height in the chart as the record begins, in pixels."""
     page.evaluate(SETTLE)
     _, start, end = re.split("[MV]", page.locator("path.gap").first.get_attribute("d"))
-    return float(page.locator(".number.gap").text_content()), float(start.split()[1]) - float(end)
+    return float(page.locator(".numbers .gap output").text_content()), float(start.split()[1]) - float(end)
 
 
 def test_a_gap_that_doubles_is_drawn_about_twice_as_high_while_dragging(show):

@@ -31,8 +31,8 @@ class Bound(anywidget.AnyWidget):
     the others.
     """
 
-    _esm = script("ui.js", "scale.js", "sliders.js", "quadrature.js", "bound.js")
-    _css = style("base.css", "bound.css")
+    _esm = script("ui.js", "scale.js", "sliders.js", "parts.js", "quadrature.js", "bound.js")
+    _css = style("base.css", "parts.css", "bound.css")
     log_joint = traitlets.Bytes().tag(sync=True)
     count = traitlets.Int().tag(sync=True)
     half_width = traitlets.Float().tag(sync=True)  # of the plane

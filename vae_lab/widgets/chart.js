@@ -43,6 +43,11 @@ export function makeChart({ width, height, x, y, label, ticks = 2, tone = "" }) 
     context,
     /** SVG above the canvas, cut at the frame. */
     over,
+    /** Put a handle above all, to drag over the frame. @param {SVGElement} handle */
+    hold(handle) {
+      inside.append(handle);
+      drawing.setAttribute("role", "group"); // a picture would hide what is in it
+    },
     width,
     height,
     ends,

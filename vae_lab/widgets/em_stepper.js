@@ -1,7 +1,8 @@
 // EM by hand: means to drag, an E-step and an M-step to press, and the bound meeting the likelihood.
-import { eigenvalues, eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
+import { eStep, logEvidence, lowerBound, mStep, uniform } from "./mixture.js";
+import { makeEllipses, makeHandle, makeNumbers } from "./parts.js";
 import { roundNumber, short, written } from "./scale.js";
-import { button, draggable, html, makeFoot, mount, onArrows, placeIn, svg, tell } from "./ui.js";
+import { button, html, makeFoot, mount, placeIn, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {[string, number, number]} Entry */
@@ -143,44 +144,33 @@ function component(state, k, { model, place, paper }) {
   const color = `color: var(--kind-${k})`;
   const [[x0, x1], [y0, y1]] = model.get("ranges");
   const [across, up] = model.get("names");
-  const ellipses = [1, 2].map((r) => svg("ellipse", { class: `at-${r}`, style: color }));
-  const role = {
-    tabindex: 0,
-    role: "slider",
-    "aria-label": `mean of component ${letter(k)}`,
-    "aria-roledescription": "point in a plane",
-  };
-  const label = svg("text", { "text-anchor": "middle", y: 5 }, letter(k));
-  const handle = svg(
-    "g",
-    { class: "handle", style: color, ...role },
-    svg("circle", { r: 20, class: "halo" }),
-    svg("circle", { r: 12 }),
-    label,
-  );
+  const ellipses = makeEllipses("component");
+  for (const ellipse of ellipses.all) ellipse.setAttribute("style", color);
   const numbers = () => model.get("parameters").slice(NUMBERS * k, NUMBERS * (k + 1));
-  draggable(handle, paper, (right, down) => state.move(k, x0 + right * (x1 - x0), y1 - down * (y1 - y0)));
-  onArrows(handle, (right, above) => {
-    const [, mx, my] = numbers();
-    state.move(k, mx + right * KEY * (x1 - x0), my + above * KEY * (y1 - y0));
-  });
+  const handle = makeHandle(
+    {
+      label: `mean of component ${letter(k)}`,
+      box: paper,
+      arrows: "none",
+      drag: (right, down) => state.move(k, x0 + right * (x1 - x0), y1 - down * (y1 - y0)),
+      nudge: (right, above) => {
+        const [, mx, my] = numbers();
+        state.move(k, mx + right * KEY * (x1 - x0), my + above * KEY * (y1 - y0));
+      },
+    },
+    svg("circle", { class: "letter", r: 12 }),
+    svg("text", { "text-anchor": "middle", y: 5 }, letter(k)),
+  );
+  handle.root.setAttribute("style", color);
   const steps = [x1 - x0, y1 - y0].map((range) => roundNumber(range / 200));
   const update = () => {
     const [, mx, my, xx, xy, yy] = numbers();
     const [cx, cy] = place(mx, my);
     const [a, b] = [SQUARE / (x1 - x0), SQUARE / (y1 - y0)]; // pixels
-    const inPixels = [xx * a * a, xy * a * b, yy * b * b];
-    const [small, large] = eigenvalues(inPixels);
-    const turn = (-90 / Math.PI) * Math.atan2(2 * inPixels[1], inPixels[0] - inPixels[2]);
-    ellipses.forEach((ellipse, i) => {
-      ellipse.setAttribute("rx", String((i + 1) * Math.sqrt(large)));
-      ellipse.setAttribute("ry", String((i + 1) * Math.sqrt(Math.max(0, small))));
-      ellipse.setAttribute("transform", `translate(${cx} ${cy}) rotate(${turn})`);
-    });
-    handle.setAttribute("transform", `translate(${cx} ${cy})`);
-    tell(handle, mx, [x0, x1], `${across} ${written(mx, steps[0])}, ${up} ${written(my, steps[1])}`);
+    ellipses.update(cx, cy, [xx * a * a, xy * a * b, yy * b * b]);
+    handle.update(cx, cy, mx, [x0, x1], `${across} ${written(mx, steps[0])}, ${up} ${written(my, steps[1])}`);
   };
-  return { ellipses, handle, update };
+  return { ellipses: ellipses.all, handle: handle.root, update };
 }
 
 /** What of the vertical axis the chart shows. While the start of the record is in sight it only ever grows, until all is
@@ -250,32 +240,23 @@ function makeChart(state) {
 }
 
 /** The three numbers of the present. @param {State} state */
-function makeNumbers(state) {
-  const [evidence, bound, gap] = ["evidence", "bound", "gap"].map((name) => html("span", { class: `number ${name}` }));
-  const row = (/** @type {string} */ name, /** @type {HTMLElement} */ value) =>
-    html("div", { "aria-atomic": true }, html("span", { class: "what" }, name), value);
-  const root = html(
-    "div",
-    { class: "numbers", "aria-live": "polite" },
-    row("log p(x)", evidence),
-    row("bound", bound),
-    row("gap: KL(q ‖ posterior)", gap),
-  );
+function makeLedger(state) {
+  const names = { evidence: "log p(x)", bound: "bound", gap: "gap: KL(q ‖ posterior)" };
+  const numbers = makeNumbers(Object.entries(names).map(([tone, name]) => ({ tone, name })));
   const update = () => {
     const [, b, e] = state.trace()[state.trace().length - 1];
-    evidence.textContent = written(e, 0.0001);
-    bound.textContent = written(b, 0.0001);
-    gap.textContent = e - b < MET ? "0: they touch" : short(e - b);
-    return e - b < MET;
+    const touching = e - b < MET;
+    numbers.update(written(e, 0.0001), written(b, 0.0001), touching ? "0: they touch" : short(e - b));
+    return touching;
   };
-  return { root, update };
+  return { root: numbers.root, update };
 }
 
 /** Everything on the page, and what redraws it. @param {Model} model @param {State} state */
 function build(model, state) {
   const plane = makePlane(model, state);
   const chart = makeChart(state);
-  const numbers = makeNumbers(state);
+  const numbers = makeLedger(state);
   const e = button("E-step", () => state.step("E"));
   const m = button("M-step", () => state.step("M"));
   const both = button("Ten rounds", () => {

@@ -24,8 +24,8 @@ class EMStepper(anywidget.AnyWidget):
     half-round. See `em_stepper`, which fills them.
     """
 
-    _esm = script("ui.js", "scale.js", "mixture.js", "em_stepper.js")
-    _css = style("base.css", "em_stepper.css")
+    _esm = script("ui.js", "scale.js", "parts.js", "mixture.js", "em_stepper.js")
+    _css = style("base.css", "parts.css", "em_stepper.css")
     points = traitlets.List().tag(sync=True)
     parameters = traitlets.List().tag(sync=True)
     start = traitlets.List().tag(sync=True)

@@ -1,10 +1,11 @@
 // The weight β of the KL as one slider, and four views that move with it: images and their reconstructions,
 // samples, the cloud of codes, the point on the rate–distortion curve.
 import { decode, halves } from "./decoder.js";
+import { makeHandle, makeNumbers, roundMark } from "./parts.js";
 import { makeSheet } from "./pictures.js";
 import { axisLabels, roundNumber, short, written } from "./scale.js";
 import { makeSlider, makeSliders } from "./sliders.js";
-import { asView, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
+import { asView, html, makeFoot, mount, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof weightOf>} Weight */
@@ -192,8 +193,19 @@ function makeChart(model, weight, curve) {
   );
   const paper = svg("rect", { class: "paper", width, height });
   const tangent = svg("path", { class: "tangent" });
-  const role = { class: "handle", tabindex: 0, role: "slider", "aria-label": "β on the rate–distortion curve" };
-  const handle = svg("g", role, svg("circle", { class: "halo", r: 20 }), svg("circle", { class: "dot", r: 7 }));
+  const handle = makeHandle(
+    {
+      label: "β on the rate–distortion curve",
+      box: paper,
+      arrows: "along",
+      drag: (across, down) => {
+        const distances = fine.map(([r, d]) => Math.hypot(x(r) - across * width, y(d) - down * height));
+        weight.write(weight.at(distances.indexOf(Math.min(...distances)) / FINE));
+      },
+      nudge: (more, up) => weight.write(weight.at(weight.place() + (2 * (more + up)) / FINE)),
+    },
+    roundMark(),
+  );
   const [ofRate, ofDistortion] = [axisLabels([0, right]), axisLabels([bottom, top])];
   const rates = [0, 1, 2].map((n) => n * roundNumber((0.6 * right || 1) / 2));
   const ends = [bottom, top].map(ofDistortion.at);
@@ -224,26 +236,20 @@ function makeChart(model, weight, curve) {
     paper,
     clipped,
     ...texts,
-    handle,
+    handle.root,
   );
-  draggable(handle, paper, (across, down) => {
-    const distances = fine.map(([r, d]) => Math.hypot(x(r) - across * width, y(d) - down * height));
-    weight.write(weight.at(distances.indexOf(Math.min(...distances)) / FINE));
-  });
-  onArrows(handle, (more, up) => weight.write(weight.at(weight.place() + (2 * (more + up)) / FINE)));
   const update = (/** @type {number} */ rate, /** @type {number} */ distortion) => {
     const beta = weight.read();
     const line = (/** @type {number} */ r) => `${x(r)} ${y(distortion + beta * (rate - r))}`;
-    handle.setAttribute("transform", `translate(${x(rate)} ${y(distortion)})`);
     tangent.setAttribute("d", `M${line(0)}L${line(right)}`);
     const text = `β ${short(beta)}, rate ${written(rate, step)}, distortion ${written(distortion, step)}`;
-    tell(handle, beta, [weight.ends[0], weight.ends[1]], text);
+    handle.update(x(rate), y(distortion), beta, [weight.ends[0], weight.ends[1]], text);
   };
   return { root, update, step };
 }
 
 /** β, rate, distortion and ELBO, in a line each. @param {number} step nats that can be told apart */
-function makeNumbers(step) {
+function makeLedger(step) {
   const names = {
     beta: "β",
     rate: "rate, the KL",
@@ -251,19 +257,12 @@ function makeNumbers(step) {
     elbo: "ELBO, −distortion − rate",
     priced: "−distortion − β · rate",
   };
-  const outputs = Object.keys(names).map((name) => html("output", { class: name }));
-  const root = html(
-    "div",
-    { class: "numbers", "aria-live": "polite" },
-    ...Object.values(names).map((name, i) => html("div", { "aria-atomic": true }, html("span", {}, name), outputs[i])),
-  );
+  const numbers = makeNumbers(Object.entries(names).map(([tone, name]) => ({ tone, name })));
   const update = (/** @type {number} */ beta, /** @type {number} */ rate, /** @type {number} */ distortion) => {
-    const values = [rate, distortion, -distortion - rate, -distortion - beta * rate].map(
-      (value) => `${written(value, step)} nats`,
-    );
-    for (const [i, text] of [short(beta), ...values].entries()) outputs[i].textContent = text;
+    const nats = [rate, distortion, -distortion - rate, -distortion - beta * rate];
+    numbers.update(short(beta), ...nats.map((value) => `${written(value, step)} nats`));
   };
-  return { root, update };
+  return { root: numbers.root, update };
 }
 
 /** @param {{model: Model, el: HTMLElement}} view */
@@ -274,7 +273,7 @@ function render({ model, el }) {
   const pictures = makePictures(model, weight);
   const cloud = makeCloud(model, weight);
   const chart = makeChart(model, weight, curve);
-  const numbers = makeNumbers(chart.step);
+  const numbers = makeLedger(chart.step);
   const part = (/** @type {string} */ name, /** @type {string} */ caption, /** @type {Element[]} */ ...parts) =>
     html("div", { class: name }, html("div", { class: "caption" }, caption), ...parts);
   const stage = html(

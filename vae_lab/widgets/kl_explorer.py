@@ -27,8 +27,10 @@ class KLExplorer(anywidget.AnyWidget):
     What the encoder says is in tables over β, evenly spaced in log β. See `kl_explorer`.
     """
 
-    _esm = script("ui.js", "scale.js", "sliders.js", "decoder.js", "pictures.js", "kl_explorer.js")
-    _css = style("base.css", "kl_explorer.css")
+    _esm = script(
+        "ui.js", "scale.js", "sliders.js", "parts.js", "decoder.js", "pictures.js", "kl_explorer.js"
+    )
+    _css = style("base.css", "parts.css", "kl_explorer.css")
     layers = traitlets.List().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
     shape = traitlets.List().tag(sync=True)

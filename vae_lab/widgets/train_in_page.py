@@ -30,7 +30,7 @@ class TrainInPage(anywidget.AnyWidget):
         "ui.js", "scale.js", "sliders.js", "pictures.js", "chart.js", "datasets.js", "drawing.js", "exact.js",
         "takeaway.js", "learning_views.js", "learning_run.js", "train_in_page.js",
     )  # fmt: skip
-    _css = style("base.css", "train_in_page.css")
+    _css = style("base.css", "parts.css", "train_in_page.css")
     settings = traitlets.Dict().tag(sync=True)  # with which the run began, as settings.js names them
     changes = traitlets.List().tag(sync=True)  # (steps, what was changed then)
     until = traitlets.Int(0).tag(

@@ -1,8 +1,9 @@
 // One draw z = μ + σε on a density to drag, the slope it feels, and two clouds of gradient estimates.
 import { gradients, OBJECTIVES, spread } from "./gradients.js";
-import { onStep, roundNumber, short, written } from "./scale.js";
+import { makeChoices, makeHandle, makeNumbers, roundMark, squareMark, traitsOf } from "./parts.js";
+import { roundNumber, short, written } from "./scale.js";
 import { makeSliders, stepSlider } from "./sliders.js";
-import { button, draggable, html, makeFoot, mount, onArrows, svg, tell } from "./ui.js";
+import { button, html, makeFoot, mount, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof stateOf>} State */
@@ -22,47 +23,41 @@ const TRAITS = ["mu", "sigma", "objective", "which", "baseline"];
 /** @param {number} z */
 const across = (z) => WIDTH / 2 + z * UNIT;
 
-/** What the traits say; writing keeps to the sliders' limits and steps.
- * @param {Model} model */
+/** What the traits say. @param {Model} model */
 function stateOf(model) {
-  /** @type {Record<string, [number, number]>} */
-  const limits = { mu: model.get("means"), sigma: model.get("scales") };
   const step = /** @type {number} */ (model.get("step"));
   const noise = /** @type {number[]} */ (model.get("noise"));
+  const scales = { mu: { limits: model.get("means"), step }, sigma: { limits: model.get("scales"), step } };
+  const traits = traitsOf(model, TRAITS, scales);
   const read = () => {
-    const mu = model.get("mu");
-    const sigma = model.get("sigma");
-    const eps = noise[model.get("which")];
-    const baseline = model.get("baseline");
-    const objective = OBJECTIVES[model.get("objective")];
+    const { mu, sigma, which, baseline, objective: name } = traits.read();
+    const eps = noise[which];
+    const objective = OBJECTIVES[name];
     if (!objective || eps === undefined) throw new RangeError("There is no such f, or no such ε.");
-    return { mu, sigma, eps, z: mu + sigma * eps, baseline, objective, which: model.get("which") };
+    return { mu, sigma, eps, z: mu + sigma * eps, baseline, objective, name, which };
   };
-  /** @param {Record<string, any>} values by trait */
-  const write = (values) => {
-    for (const [name, value] of Object.entries(values)) {
-      model.set(name, name in limits ? onStep(value, limits[name], step) : value);
-    }
-    model.save_changes();
-  };
-  return { read, write, limits, step, noise };
+  return { read, write: traits.write, scales, step, noise };
 }
 
-/** A handle on the density that the pointer drags sideways and the arrow keys move.
- * @param {{label: string, trait: "mu" | "sigma", shape: Element, paper: SVGElement}} parts @param {State} state
+/** A handle on the density, to drag sideways.
+ * @param {{label: string, trait: "mu" | "sigma", mark: Element, box: SVGElement}} parts @param {State} state
  * @param {(z: number) => number} valueAt what the trait is when the handle is at z */
-function makeHandle({ label, trait, shape, paper }, state, valueAt) {
-  const role = { tabindex: 0, role: "slider", "aria-label": label };
-  const arrows = svg("path", { class: "arrows", d: "M-13 -4 -17 0 -13 4M13 -4 17 0 13 4" });
-  const root = svg("g", { class: "handle", ...role }, svg("circle", { class: "halo", r: 20 }), arrows, shape);
-  draggable(root, paper, (share) => state.write({ [trait]: valueAt((2 * share - 1) * HALF_WIDTH) }));
-  onArrows(root, (more, up) => state.write({ [trait]: state.read()[trait] + (more + up) * 5 * state.step }));
+function handleOf({ label, trait, mark, box }, state, valueAt) {
+  const handle = makeHandle(
+    {
+      label,
+      box,
+      arrows: "across",
+      drag: (share) => state.write({ [trait]: valueAt((2 * share - 1) * HALF_WIDTH) }),
+      nudge: (more, up) => state.write({ [trait]: state.read()[trait] + (more + up) * 5 * state.step }),
+    },
+    mark,
+  );
   const update = (/** @type {number} */ x, /** @type {number} */ y) => {
-    root.setAttribute("transform", `translate(${x} ${y})`);
     const value = state.read()[trait];
-    tell(root, value, state.limits[trait], `${label} ${written(value, state.step)}`);
+    handle.update(x, y, value, state.scales[trait].limits, `${label} ${written(value, state.step)}`);
   };
-  return { root, update };
+  return { root: handle.root, update };
 }
 
 /** The density with its draw, and above it f with its slope there. @param {State} state */
@@ -100,13 +95,9 @@ function makePlane(state) {
     ...texts,
     ...names,
   );
-  const mean = makeHandle(
-    { label: "μ", trait: "mu", paper, shape: svg("circle", { class: "grip", r: 7 }) },
-    state,
-    (z) => z,
-  );
-  const scale = makeHandle(
-    { label: "σ", trait: "sigma", paper, shape: svg("rect", { class: "grip", x: -6, y: -6, width: 12, height: 12 }) },
+  const mean = handleOf({ label: "μ", trait: "mu", box: paper, mark: roundMark() }, state, (z) => z);
+  const scale = handleOf(
+    { label: "σ", trait: "sigma", box: paper, mark: squareMark() },
     state,
     (z) => z - state.read().mu,
   );
@@ -240,52 +231,46 @@ function rounded(value) {
 }
 
 /** One draw's derivatives by the path, as products. @param {State} state */
-function makeNumbers(state) {
-  const lines = [
-    ["slope  f′(z)", ""],
-    ["∂f/∂μ = f′(z) · 1", ""],
-    ["∂f/∂σ = f′(z) · ε", ""],
-  ].map(([name]) => {
-    const value = html("output");
-    return { value, root: html("div", { "aria-atomic": true }, html("span", {}, name), value) };
-  });
+function makeProducts(state) {
+  const names = ["slope  f′(z)", "∂f/∂μ = f′(z) · 1", "∂f/∂σ = f′(z) · ε"];
+  const numbers = makeNumbers(names.map((name) => ({ name })));
   const noise = html("div", { class: "noise" });
-  const root = html("div", { class: "numbers", "aria-live": "polite" }, noise, ...lines.map((line) => line.root));
+  numbers.root.prepend(noise);
   const update = () => {
     const { mu, sigma, eps, z, objective } = state.read();
     const { step } = state;
     const slope = objective.slope(z);
     noise.textContent = `z = μ + σε = ${written(mu, step)} + ${written(sigma, step)} · (${written(eps, step)}) = ${written(z, step)}`;
-    for (const [i, value] of [slope, slope, slope * eps].entries()) lines[i].value.textContent = written(value, step);
+    numbers.update(...[slope, slope, slope * eps].map((value) => written(value, step)));
   };
-  return { root, update };
+  return { root: numbers.root, update };
 }
 
-/** Buttons: which f, another ε, the baseline. @param {State} state @param {Model} model */
-function makeButtons(state, model) {
-  const kinds = Object.keys(OBJECTIVES).map((name) => button(name, () => state.write({ objective: name })));
+/** Buttons: which f, another ε, the baseline. @param {State} state */
+function makeButtons(state) {
+  const kinds = Object.keys(OBJECTIVES).map((name) => /** @type {[string, string]} */ ([name, name]));
+  const which = makeChoices(
+    "f:",
+    kinds,
+    () => state.read().name,
+    (objective) => state.write({ objective }),
+  );
   const other = button("another ε", () => state.write({ which: (state.read().which + 1) % state.noise.length }));
   const baseline = button("baseline", () => state.write({ baseline: !state.read().baseline }));
-  const root = html(
-    "div",
-    { class: "controls" },
-    html("span", { class: "what" }, "f:"),
-    ...kinds,
-    html("div", { class: "controls" }, other, baseline),
-  );
+  which.root.append(html("div", { class: "controls" }, other, baseline));
   const update = () => {
-    for (const kind of kinds) kind.setAttribute("aria-pressed", String(kind.textContent === model.get("objective")));
+    which.update();
     baseline.setAttribute("aria-pressed", String(state.read().baseline));
   };
-  return { root, update };
+  return { root: which.root, update };
 }
 
 /** @param {{model: Model, el: HTMLElement}} view */
 function render({ model, el }) {
   const state = stateOf(model);
   const plane = makePlane(state);
-  const numbers = makeNumbers(state);
-  const buttons = makeButtons(state, model);
+  const numbers = makeProducts(state);
+  const buttons = makeButtons(state);
   const clouds = PARAMETERS.map((_, k) => makeClouds(k));
   const width = CLOUD.left + CLOUD.width + 66;
   const height = 2 * CLOUD.group + 6;
@@ -296,10 +281,10 @@ function render({ model, el }) {
   );
   const stage = html("div", { class: "stage" }, html("div", {}, plane.root, numbers.root), html("div", {}, chart));
   const foot = makeFoot(model, () => state.write(model.get("start"))).root;
-  const { limits, step } = state;
+  const { mu: ofMu, sigma: ofSigma } = state.scales;
   const sliders = makeSliders(
-    stepSlider(model, "mu", "μ", limits.mu, step),
-    stepSlider(model, "sigma", "σ", limits.sigma, step),
+    stepSlider(model, "mu", "μ", ofMu.limits, state.step),
+    stepSlider(model, "sigma", "σ", ofSigma.limits, state.step),
   );
   const root = html("div", { class: "vae-widget vae-two-gradients" }, buttons.root, stage, foot, sliders.root);
 

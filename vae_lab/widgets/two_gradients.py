@@ -28,8 +28,8 @@ class TwoGradients(anywidget.AnyWidget):
     them.
     """
 
-    _esm = script("ui.js", "scale.js", "sliders.js", "gradients.js", "two_gradients.js")
-    _css = style("base.css", "two_gradients.css")
+    _esm = script("ui.js", "scale.js", "sliders.js", "parts.js", "gradients.js", "two_gradients.js")
+    _css = style("base.css", "parts.css", "two_gradients.css")
     mu = traitlets.Float().tag(sync=True)
     sigma = traitlets.Float().tag(sync=True)
     objective = traitlets.Unicode().tag(sync=True)
