@@ -586,6 +586,7 @@ ON_CPU = {
     "variational.square_grid": lambda c: variational.square_grid(2.0, 3),
     "widgets.bound.bound": lambda c: without_page(widgets.bound(c.log_joint, start=(0, 0, 0.5, 0.5, 0))),
     "decoder.export": lambda c: page.export(c.vae.decoder, 2),
+    "decoder.export_network": lambda c: page.export_network(c.vae.encoder, tuple(c.x.shape[1:])),
     "decoder.latents_of": lambda c: page.latents_of(c.vae.decoder),
     "em_stepper.em_stepper": lambda c: (
         it := widgets.em_stepper(c.points[:, :2], em.mixture_around(c.points[:, :2], c.points[:2, :2])),

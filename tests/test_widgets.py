@@ -17,7 +17,7 @@ from torch import nn
 from vae_lab import nets
 from vae_lab.colors import COLORS
 from vae_lab.widgets import flipbook, latent_explorer
-from vae_lab.widgets.decoder import export, latents_of
+from vae_lab.widgets.decoder import export, export_network, latents_of
 
 RUN = """
 import { decode } from "./decoder.js";
@@ -117,6 +117,28 @@ def test_javascript_decodes_as_pytorch_does(name, tmp_path):
         assert (ours - rounded(decoder)(codes)).abs().max() < 2e-6  # so the rest was rounding to float16
     assert torch.equal(ours[0], ours[3])
     assert len(weights) == 2 * sum(p.numel() for p in decoder.parameters()) + 2 * missing_biases(decoder)
+
+
+ENCODERS = {
+    "mlp": lambda: (nets.mlp_encoder((1, 5, 6), 4, hidden=(7,)), (1, 5, 6)),
+    "mlp of color": lambda: (nets.mlp_encoder((3, 4, 4), 6, hidden=(8, 5)), (3, 4, 4)),
+    "conv": lambda: (nets.conv_encoder((1, 28, 28), 4, width=3), (1, 28, 28)),
+    "conv of color": lambda: (nets.conv_encoder((3, 16, 16), 8, width=4), (3, 16, 16)),
+    "from points": lambda: (nets.mlp((2, 9, 9, 2), nn.Tanh), (2,)),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_javascript_encodes_as_pytorch_does(name, tmp_path):
+    encoder, takes = ENCODERS[name]()
+    x = torch.rand(3, *takes)
+    layers, weights, shape = export_network(encoder, takes)
+    (tmp_path / "case.json").write_text(json.dumps({"layers": layers, "codes": x.flatten(1).tolist()}))
+    (tmp_path / "weights").write_bytes(weights)
+    ours = torch.tensor(json.loads(run_node(tmp_path, RUN))).view(-1, *shape)
+    with torch.no_grad():
+        assert (ours - encoder(x)).abs().max() < 1e-3
+        assert (ours - rounded(encoder)(x)).abs().max() < 2e-6
 
 
 def missing_biases(decoder: nn.Module) -> int:

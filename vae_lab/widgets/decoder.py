@@ -1,4 +1,4 @@
-"""A decoder as layers and weights that `decoder.js` runs in the browser."""
+"""A decoder, or another network, as layers and weights that `decoder.js` runs in the browser."""
 
 from math import floor, log2
 from typing import NamedTuple
@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vae_lab.arguments import Count, checked, one_line
+from vae_lab.arguments import Count, checked, one_line, shown
 from vae_lab.multirate import Gate, Gated
+from vae_lab.nets import Expect, Sizes
 
 LARGEST = 65504.0  # of the finite float16 numbers
 SMALL = 2.0**-12  # where all of a tensor is below, float16 would keep fewer digits of it
@@ -19,12 +20,12 @@ SUPPORTED = (
 
 
 class Export(NamedTuple):
-    """A decoder ready to travel.
+    """A network ready to travel.
 
     layers : one JSON object a layer, in order: its name ("op"), sizes and options; "scales", what its weights
         are to be multiplied by, where float16 would not reach
     weights : all weights and biases in the same order, float16, little endian
-    shape : (C, H, W) of the image that comes out
+    shape : of what comes out, (C, H, W) for an image
     """
 
     layers: list[dict]
@@ -47,25 +48,38 @@ def export(decoder: nn.Module, latents: Count) -> Export:
     if latents != latents_of(decoder):
         takes = latents_of(decoder)
         raise ValueError(f"latents must be {takes}, as many numbers as the decoder takes, got {latents}")
-    first = next(decoder.parameters())
-    x, steps = torch.zeros(2, latents, dtype=first.dtype, device=first.device), []
+    layers, weights, shape = export_network(decoder, (latents,))
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(
+            f"the decoder gives shape {shape}, but a picture is (1 or 3, H, W); "
+            "end it with nn.Unflatten(1, (C, H, W))"
+        )
+    return Export(layers, weights, shape)
+
+
+@checked
+def export_network(network: nn.Module, takes: Sizes) -> Export:
+    """Write down what `network`, such as an encoder, computes from one example of shape `takes`.
+
+    Weights are rounded to float16. Raises `ValueError` for a layer the page cannot run, and for a weight
+    that is not finite.
+    """
+    first = next(network.parameters(), None)
+    if first is None:
+        raise ValueError(f"network must have a layer with weights, such as nn.Linear, got {shown(network)}")
+    x, steps = torch.zeros(2, *takes, dtype=first.dtype, device=first.device), []
     with torch.no_grad():
-        for layer in _flat(decoder):
+        for layer in _flat(network):
             try:
                 y = x if isinstance(layer, Gate) else layer(x)  # a gate keeps the shape, and needs a place t
-            except RuntimeError as error:
+            except (RuntimeError, TypeError, ValueError) as error:
                 raise ValueError(
-                    f"{layer} cannot take what comes before it, of shape {tuple(x.shape[1:])}: "
-                    f"{one_line(error)}"
+                    f"the network must take what `takes` says, {shown(takes)}, but {layer} cannot take what "
+                    f"comes before it, of shape {tuple(x.shape[1:])}: {one_line(error)}"
                 ) from error
             if step := _step(layer, x, y):
                 steps.append(step)
             x = y
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise ValueError(
-            f"the decoder gives shape {tuple(x.shape[1:])}, but a picture is (1 or 3, H, W); "
-            "end it with nn.Unflatten(1, (C, H, W))"
-        )
     layers, weights = [], []
     for step in steps:
         halves = [to_halves(weight.detach().cpu().double().numpy()) for weight in step.weights]
@@ -102,14 +116,14 @@ def _flat(module: nn.Module) -> list[nn.Module]:
 
 def _kind(module: nn.Module) -> type:
     """The layer of torch or of this package that this is, or from which it is derived."""
-    ours = ("torch.nn.modules.", Gated.__module__)
+    ours = ("torch.nn.modules.", Gated.__module__, Expect.__module__)
     return next(base for base in type(module).__mro__ if base.__module__.startswith(ours))
 
 
 def _step(layer: nn.Module, x: Tensor, y: Tensor) -> _Step | None:
     """What the page has to do for one layer that made `y` from `x`; nothing if only the shape changes."""
     match layer:
-        case nn.Identity() | nn.Flatten() | nn.Unflatten():
+        case nn.Identity() | nn.Flatten() | nn.Unflatten() | Expect():
             return None
         case Gate():
             hidden, out = layer.hidden, layer.out
