@@ -31,9 +31,11 @@ parts:
     chapters: [{file: book/glossary}]
 """
 PAGES = {
-    "index": "# The book\n\nIt has [one](01-one.md), [two](02-two.md) and {term}`apple`.\n",
+    "index": "# The book\n\nIt has [one](01-one.md), [two](02-two.md) and {term}`apple`.\n\n"
+    "1. **[One](01-one.md)**\n2. **[Two](02-two.md)**\n",
     "01-one": "# One\n\n$$ a = b $$ (ab)\n\nFirst words, and [](deep).\n",
-    "02-two": "# Two\n\nWords on an apple, {eq}`ab`, {ref}`deep`, [one](01-one.md) and [four](04-four.md).\n",
+    "02-two": "# Two\n\n$$ c = d $$\n\n" + "And so on. " * 240 + "\n\n"
+    "Words on an apple, {eq}`ab`, {ref}`deep`, [one](01-one.md) and [four](04-four.md).\n",
     "03-three": "# Three\n\n(deep)=\n## Deep\n\nAn **apple** is taught here.\n",
     "04-four": "# Four\n\nLast words, after [two](02-two.md).\n",
     "glossary": "# Glossary\n\n```{glossary}\napple\n  A fruit.\n```\n",
@@ -79,6 +81,12 @@ def test_chapters_keep_their_numbers_and_follow_one_another(course):
     assert page(course, "04-four").css_first("h1 .section-number").text().strip() == "4."
     assert page(course, "02-two").css_first(".right-next").attrs["href"] == "04-four.html"
     assert page(course, "index").css_first(".right-next").attrs["href"] == "02-two.html"
+
+
+def test_the_map_says_how_long_pages_take(course):
+    """Two has an equation, and 720 words and a few; one is left out."""
+    items = page(course, "index").css("article ol > li")
+    assert [item.text().split() for item in items] == [["One"], ["Two", "4", "min"]]
 
 
 def test_what_is_left_out_leads_to_the_published_book(course):
