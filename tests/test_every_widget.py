@@ -48,6 +48,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         ),
         ("z0", 1.0),
     ),
+    "PhasePortrait": (lambda: widgets.phase_portrait(1.5), ("ratio", 0.7)),
     "TrainInPage": (
         lambda: widgets.train_in_page(data="ring"),
         ("settings", {"data": "moons", "beta": 4}),

@@ -134,6 +134,36 @@ export function drawField({ context, width, height }, values, columns, [r, g, b]
   context.drawImage(field, 0, 0, width, height);
 }
 
+const [SHORTEST, LONGEST, HEAD] = [6, 18, 4]; // pixels of an arrow
+
+/** Arrows of a field over the whole chart, `side` of them a side, longer where it is stronger.
+ * @param {Chart} chart @param {(x: number, y: number) => [number, number]} field in the axes' numbers @param {number} side
+ * @param {string} color @param {number} strong pixels from which on an arrow grows no longer */
+export function drawArrows({ context, width, height, ends, at, across, down }, field, side, color, strong) {
+  const [perX, perY] = [width / (ends.x[1] - ends.x[0]), height / (ends.y[1] - ends.y[0])];
+  context.strokeStyle = color;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let i = 0; i < side * side; i++) {
+    const [x, y] = at(((i % side) + 0.5) / side, (Math.floor(i / side) + 0.5) / side);
+    const [dx, dy] = field(x, y);
+    const [right, low] = [dx * perX, -dy * perY];
+    const size = Math.hypot(right, low);
+    if (!size) continue;
+    const half = (SHORTEST + (LONGEST - SHORTEST) * Math.min(1, size / strong)) / 2;
+    const [ux, uy] = [right / size, low / size];
+    const [ex, ey] = [across(x) + half * ux, down(y) + half * uy];
+    context.moveTo(across(x) - half * ux, down(y) - half * uy);
+    context.lineTo(ex, ey);
+    for (const turn of [-2.6, 2.6]) {
+      const [cos, sin] = [HEAD * Math.cos(turn), HEAD * Math.sin(turn)];
+      context.moveTo(ex, ey);
+      context.lineTo(ex + cos * ux - sin * uy, ey + sin * ux + cos * uy);
+    }
+  }
+  context.stroke();
+}
+
 const THEMES = ["class", "data-theme", "data-mode", "data-jp-theme-light"]; // attributes that say which colors hold
 
 /** Call when the page may have other colors; returns what ends that. @param {() => void} call */

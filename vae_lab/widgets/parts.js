@@ -6,7 +6,7 @@ import { button, draggable, html, onArrows, svg, tell } from "./ui.js";
 /** @typedef {ReturnType<typeof makeHandle>} Handle */
 /** @typedef {{limits: [number, number], step: number}} Scale  of a number that a slider holds */
 
-const ARROWS = {
+const SENSES = {
   both: "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4",
   across: "M-13 -4 -17 0 -13 4M13 -4 17 0 13 4",
   along: "", // a curve, which shows itself where it leads
@@ -38,14 +38,14 @@ export const squareMark = () => svg("rect", { class: "dot", x: -6, y: -6, width:
 /** Something to drag, or to focus and move by the arrow keys. `drag` gets a place in `box`, in [0, 1]² when inside;
  * `nudge` gets steps to the right and up.
  * @param {{label: string, box: SVGElement, drag: (across: number, down: number) => void,
- *   nudge: (right: number, up: number) => void, arrows?: keyof typeof ARROWS}} about @param {Element[]} marks */
+ *   nudge: (right: number, up: number) => void, arrows?: keyof typeof SENSES}} about @param {Element[]} marks */
 export function makeHandle({ label, box, drag, nudge, arrows = "both" }, ...marks) {
   const sense = arrows === "across" || arrows === "along" ? {} : { "aria-roledescription": "point in a plane" };
   const root = svg(
     "g",
     { class: `handle ${arrows}`, tabindex: 0, role: "slider", "aria-label": label, ...sense },
     svg("circle", { class: "halo", r: 20 }),
-    svg("path", { class: "arrows", d: ARROWS[arrows] }),
+    svg("path", { class: "arrows", d: SENSES[arrows] }),
     ...marks,
   );
   const touch = () => root.classList.add("touched");

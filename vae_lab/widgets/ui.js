@@ -88,8 +88,8 @@ export function mount(model, el, root, traits, draw) {
   const { ask, stop } = oncePerFrame(timed);
   root.dataset.state = traits.join(" "); // what a link to it must hold
   const end = watch(model, traits, ask);
+  el.append(root); // first: only on the page has a canvas its colors
   timed();
-  el.append(root);
   return () => {
     end();
     stop();
