@@ -54,6 +54,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         ("settings", {"data": "moons", "beta": 4}),
     ),
     "TwoGradients": (lambda: widgets.two_gradients("bowl"), ("mu", 1.0)),
+    "TwoOptimizers": (widgets.two_optimizers, ("mu", 2.0)),
 }
 
 
@@ -147,6 +148,7 @@ WRONG = {  # what a link may name that is not there: by class, a trait and a val
     "LatentExplorer": ("across", 7),
     "TrainInPage": ("settings", {"latents": 99}),
     "TwoGradients": ("objective", "nonsense"),
+    "TwoOptimizers": ("latents", 3),
 }
 
 

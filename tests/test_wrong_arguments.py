@@ -60,7 +60,9 @@ MORE = {
     "schedules.Cyclical": lambda c: schedules.Cyclical(0.0, 1.0, cycles=2, rising=0.5),
     "variational.BayesianMixture": lambda c: variational.BayesianMixture(2, 1.0, 5.0),
     "tables.table": lambda c: vae_lab.table("Numbers", ("", "a", "b"), {"it": (1, 2.5)}, form=".1f"),
+    "phase_portrait": lambda c: widgets.phase_portrait(1.5, w=0.5, v=0.5, hint="x"),
     "two_gradients": lambda c: widgets.two_gradients("bowl", mu=0.5, sigma=0.5, n_samples=20, seed=1),
+    "two_optimizers": lambda c: widgets.two_optimizers(0.5, 0.5, latents=8, draws=2, seed=1, hint="x"),
 }
 CASES = ON_DEVICE | ON_CPU | ANYWHERE | MORE
 
