@@ -19,6 +19,7 @@ from vae_lab.multirate import MultiRateVAE
 from vae_lab.nets import mlp_decoder, mlp_encoder
 
 EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader moves first, and where to
+    "AggregatePosterior": (widgets.aggregate_posterior, ("sigma", 0.8)),
     "Bound": (
         lambda: widgets.bound(lambda z: -z.square().sum(-1) / 2, presets={"one": (0, 0, 1, 1, 0)}),
         ("m0", 1.5),
@@ -143,6 +144,7 @@ def move(page, widget):
 
 
 WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "AggregatePosterior": ("power", 9),
     "EMStepper": ("source", [1.0]),
     "Flipbook": ("frame", 99),
     "LatentExplorer": ("across", 7),

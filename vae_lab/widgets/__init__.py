@@ -1,5 +1,6 @@
 """Things to drag: in a notebook with a kernel, and in a published page without one."""
 
+from vae_lab.widgets.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vae_lab.widgets.bound import Bound, bound
 from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
@@ -11,6 +12,7 @@ from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 from vae_lab.widgets.two_optimizers import TwoOptimizers, two_optimizers
 
 __all__ = [
+    "AggregatePosterior",
     "Bound",
     "EMStepper",
     "Flipbook",
@@ -20,6 +22,7 @@ __all__ = [
     "TrainInPage",
     "TwoGradients",
     "TwoOptimizers",
+    "aggregate_posterior",
     "bound",
     "em_stepper",
     "flipbook",
