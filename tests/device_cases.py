@@ -672,8 +672,8 @@ NO_TENSORS = {
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer": "traits, filled by functions",
-    "AggregatePosterior PhasePortrait TwoGradients TwoOptimizers": "traits, filled by functions",
-    "bundle.* aggregate_posterior phase_portrait two_gradients two_optimizers colors.*": "pages",
+    "AggregatePosterior BentDecoder PhasePortrait TwoGradients TwoOptimizers": "traits, filled by functions",
+    "bundle.* aggregate_posterior bent_decoder phase_portrait two_gradients two_optimizers colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }
 BAYES = variational.BayesianMixture(2)

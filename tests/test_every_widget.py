@@ -20,6 +20,7 @@ from vae_lab.nets import mlp_decoder, mlp_encoder
 
 EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader moves first, and where to
     "AggregatePosterior": (widgets.aggregate_posterior, ("sigma", 0.8)),
+    "BentDecoder": (widgets.bent_decoder, ("c", 0.8)),
     "Bound": (
         lambda: widgets.bound(lambda z: -z.square().sum(-1) / 2, presets={"one": (0, 0, 1, 1, 0)}),
         ("m0", 1.5),

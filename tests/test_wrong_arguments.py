@@ -61,6 +61,7 @@ MORE = {
     "variational.BayesianMixture": lambda c: variational.BayesianMixture(2, 1.0, 5.0),
     "tables.table": lambda c: vae_lab.table("Numbers", ("", "a", "b"), {"it": (1, 2.5)}, form=".1f"),
     "aggregate_posterior": lambda c: widgets.aggregate_posterior(3, 0.5, seed=1, hint="x"),
+    "bent_decoder": lambda c: widgets.bent_decoder(0.5, 0.5, x1=0.5, x2=0.5, hint="x"),
     "phase_portrait": lambda c: widgets.phase_portrait(1.5, w=0.5, v=0.5, hint="x"),
     "two_gradients": lambda c: widgets.two_gradients("bowl", mu=0.5, sigma=0.5, n_samples=20, seed=1),
     "two_optimizers": lambda c: widgets.two_optimizers(0.5, 0.5, latents=8, draws=2, seed=1, hint="x"),
@@ -77,7 +78,9 @@ INSIDE = {
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
     "widgets.bundle.* widgets.scale.* widgets.decoder.to_halves *.flat": "inside widgets",
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer": "made by functions",
-    "widgets.*.AggregatePosterior widgets.*.PhasePortrait widgets.*.Two*": "made by functions",
+    "widgets.*.AggregatePosterior widgets.*.BentDecoder widgets.*.PhasePortrait widgets.*.Two*": (
+        "made by functions"
+    ),
     "widgets.*.TrainInPage widgets.*.TrainInPage.model": "made by a function",
     "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision": (
         "the inside of training"

@@ -1,6 +1,7 @@
 """Things to drag: in a notebook with a kernel, and in a published page without one."""
 
 from vae_lab.widgets.aggregate_posterior import AggregatePosterior, aggregate_posterior
+from vae_lab.widgets.bent_decoder import BentDecoder, bent_decoder
 from vae_lab.widgets.bound import Bound, bound
 from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
@@ -13,6 +14,7 @@ from vae_lab.widgets.two_optimizers import TwoOptimizers, two_optimizers
 
 __all__ = [
     "AggregatePosterior",
+    "BentDecoder",
     "Bound",
     "EMStepper",
     "Flipbook",
@@ -23,6 +25,7 @@ __all__ = [
     "TwoGradients",
     "TwoOptimizers",
     "aggregate_posterior",
+    "bent_decoder",
     "bound",
     "em_stepper",
     "flipbook",
