@@ -106,7 +106,7 @@ def test_a_point_in_the_bend_has_two_lobes_and_a_straight_line_has_none(show):
     page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] * 0.3, steps=4)
     page.mouse.up()
     assert gap(page) > 0.6
-    assert page.locator(".foot [role=status]").text_content().startswith("✓ A gap of 0.6")
+    assert page.locator(".foot [role=status]").text_content().startswith("✓ A gap of ")
     page.locator(".slider input").first.fill("0")
     assert gap(page) == 0
     handle.focus()
