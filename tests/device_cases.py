@@ -586,6 +586,13 @@ ON_CPU = {
     "variational.square_grid": lambda c: variational.square_grid(2.0, 3),
     "widgets.bound.bound": lambda c: without_page(widgets.bound(c.log_joint, start=(0, 0, 0.5, 0.5, 0))),
     "decoder.export": lambda c: page.export(c.vae.decoder, 2),
+    "vector_field.vector_field": lambda c: without_page(
+        widgets.vector_field(
+            c.points[:3, :2].clamp(-3, 3),
+            [0.5, 0.3, 0.2],
+            {0.5: nets.mlp((2, 4, 2)).to(c.device)},
+        )
+    ),
     "decoder.export_network": lambda c: page.export_network(c.vae.encoder, tuple(c.x.shape[1:])),
     "decoder.latents_of": lambda c: page.latents_of(c.vae.decoder),
     "em_stepper.em_stepper": lambda c: (
@@ -672,7 +679,9 @@ NO_TENSORS = {
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer": "traits, filled by functions",
-    "AggregatePosterior BentDecoder PhasePortrait TwoGradients TwoOptimizers": "traits, filled by functions",
+    "AggregatePosterior BentDecoder PhasePortrait TwoGradients TwoOptimizers VectorField": (
+        "traits, filled by functions"
+    ),
     "bundle.* aggregate_posterior bent_decoder phase_portrait two_gradients two_optimizers colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }

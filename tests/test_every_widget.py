@@ -16,7 +16,7 @@ from torch import nn
 
 from vae_lab import em, widgets
 from vae_lab.multirate import MultiRateVAE
-from vae_lab.nets import mlp_decoder, mlp_encoder
+from vae_lab.nets import mlp, mlp_decoder, mlp_encoder
 
 EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader moves first, and where to
     "AggregatePosterior": (widgets.aggregate_posterior, ("sigma", 0.8)),
@@ -57,6 +57,12 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
     ),
     "TwoGradients": (lambda: widgets.two_gradients("bowl"), ("mu", 1.0)),
     "TwoOptimizers": (widgets.two_optimizers, ("mu", 2.0)),
+    "VectorField": (
+        lambda: widgets.vector_field(
+            [[-2, -1], [2, -1], [0, 2]], [0.6, 0.3, 0.1], {1.2: mlp((2, 5, 2)), 0.3: mlp((2, 5, 2))}
+        ),
+        ("x1", 1.0),
+    ),
 }
 
 
@@ -145,6 +151,7 @@ def move(page, widget):
 
 
 WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "VectorField": ("level", 7),
     "AggregatePosterior": ("power", 9),
     "EMStepper": ("source", [1.0]),
     "Flipbook": ("frame", 99),

@@ -77,11 +77,7 @@ INSIDE = {
     "marking.*": "what students wrote, right or wrong, see test_marking.py",
     "experiments.*": "recorded by name: python -m vae_lab.experiments, see test_experiments.py",
     "widgets.bundle.* widgets.scale.* widgets.decoder.to_halves *.flat": "inside widgets",
-    "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer": "made by functions",
-    "widgets.*.AggregatePosterior widgets.*.BentDecoder widgets.*.PhasePortrait widgets.*.Two*": (
-        "made by functions"
-    ),
-    "widgets.*.TrainInPage widgets.*.TrainInPage.model": "made by a function",
+    "widgets.*.[A-Z]*": "made by functions",
     "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision": (
         "the inside of training"
     ),

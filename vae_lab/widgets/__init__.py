@@ -11,6 +11,7 @@ from vae_lab.widgets.phase_portrait import PhasePortrait, phase_portrait
 from vae_lab.widgets.train_in_page import TrainInPage, train_in_page
 from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 from vae_lab.widgets.two_optimizers import TwoOptimizers, two_optimizers
+from vae_lab.widgets.vector_field import VectorField, vector_field
 
 __all__ = [
     "AggregatePosterior",
@@ -24,6 +25,7 @@ __all__ = [
     "TrainInPage",
     "TwoGradients",
     "TwoOptimizers",
+    "VectorField",
     "aggregate_posterior",
     "bent_decoder",
     "bound",
@@ -35,4 +37,5 @@ __all__ = [
     "train_in_page",
     "two_gradients",
     "two_optimizers",
+    "vector_field",
 ]
