@@ -679,10 +679,11 @@ NO_TENSORS = {
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer": "traits, filled by functions",
-    "AggregatePosterior BentDecoder PhasePortrait TwoGradients TwoOptimizers VectorField": (
+    "AggregatePosterior BentDecoder PhasePortrait TwoClouds TwoGradients TwoOptimizers VectorField": (
         "traits, filled by functions"
     ),
-    "bundle.* aggregate_posterior bent_decoder phase_portrait two_gradients two_optimizers colors.*": "pages",
+    "aggregate_posterior bent_decoder phase_portrait two_clouds two_gradients two_optimizers": "pages",
+    "bundle.* colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }
 BAYES = variational.BayesianMixture(2)

@@ -55,6 +55,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         lambda: widgets.train_in_page(data="ring"),
         ("settings", {"data": "moons", "beta": 4}),
     ),
+    "TwoClouds": (widgets.two_clouds, ("generator", "honest")),
     "TwoGradients": (lambda: widgets.two_gradients("bowl"), ("mu", 1.0)),
     "TwoOptimizers": (widgets.two_optimizers, ("mu", 2.0)),
     "VectorField": (
@@ -147,10 +148,18 @@ def test_sliders_stand_where_the_view_does(widget, show):
 def move(page, widget):
     name, value = EXAMPLES[widget.__name__][1]
     page.evaluate("([name, value]) => { model.set(name, value); model.save_changes(); }", [name, value])
+    settle(page)
+
+
+def settle(page):
+    """Wait for a sheet of pictures to be decoded, and for what is computed in many frames."""
     page.evaluate(SETTLE)
+    page.wait_for_timeout(100)
+    page.wait_for_function("!document.querySelector('[aria-busy]')")
 
 
 WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "TwoClouds": ("generator", "nobody"),
     "VectorField": ("level", 7),
     "AggregatePosterior": ("power", 9),
     "EMStepper": ("source", [1.0]),
@@ -165,7 +174,7 @@ WRONG = {  # what a link may name that is not there: by class, a trait and a val
 @pytest.mark.parametrize("name", WRONG)
 def test_a_state_that_is_not_there_gives_way_to_the_last_one(show, name):
     page = show(EXAMPLES[name][0]())
-    page.wait_for_timeout(100)  # a sheet of pictures is decoded
+    settle(page)
     page.evaluate(
         "addEventListener('error', (event) => { event.preventDefault(); window.said = event.message; })"
     )
@@ -174,7 +183,7 @@ def test_a_state_that_is_not_there_gives_way_to_the_last_one(show, name):
     held = page.evaluate("(name) => model.get(name)", trait)
     page.evaluate("([name, value]) => model.set(name, value)", [trait, value])
     page.evaluate(SETTLE)
-    page.evaluate(SETTLE)
+    settle(page)
     assert page.evaluate("said").startswith("Uncaught RangeError: ")
     assert page.evaluate("(name) => model.get(name)", trait) == held
     assert page.locator(".vae-widget :is(canvas, svg)").evaluate_all(LOOK) == before
@@ -186,14 +195,14 @@ LOOK = "all => all.map((e) => e.toDataURL?.() ?? e.outerHTML).join()"
 @each_widget
 def test_moving_redraws_every_view_and_putting_it_back_restores_it(show, widget):
     page = show(made(widget), views=2)
-    page.wait_for_timeout(100)  # a sheet of pictures is decoded
+    settle(page)
     look = lambda: page.locator(".vae-widget :is(canvas, svg)").evaluate_all(LOOK)  # noqa: E731
     before = look()
     move(page, widget)
     after = look()
     assert after != before
     page.get_by_role("button", name="Put it back").nth(1).click()
-    page.evaluate(SETTLE)
+    settle(page)
     assert look() == before
     for root in page.locator(".vae-widget").all():
         assert float(root.get_attribute("data-ms")) >= 0

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.site
 
 BAR = 56  # pixels at the top that the page's own bar covers
 SIZE = {"width": 390, "height": 600}
-SHOWN = "canvas, .numbers, .bar, .chart"  # what moves with a control
+SHOWN = "canvas, .numbers, .bar, .chart, .strips"  # what moves with a control
 
 
 @pytest.fixture

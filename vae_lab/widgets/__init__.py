@@ -9,6 +9,7 @@ from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
 from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
 from vae_lab.widgets.phase_portrait import PhasePortrait, phase_portrait
 from vae_lab.widgets.train_in_page import TrainInPage, train_in_page
+from vae_lab.widgets.two_clouds import TwoClouds, two_clouds
 from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 from vae_lab.widgets.two_optimizers import TwoOptimizers, two_optimizers
 from vae_lab.widgets.vector_field import VectorField, vector_field
@@ -23,6 +24,7 @@ __all__ = [
     "LatentExplorer",
     "PhasePortrait",
     "TrainInPage",
+    "TwoClouds",
     "TwoGradients",
     "TwoOptimizers",
     "VectorField",
@@ -35,6 +37,7 @@ __all__ = [
     "latent_explorer",
     "phase_portrait",
     "train_in_page",
+    "two_clouds",
     "two_gradients",
     "two_optimizers",
     "vector_field",
