@@ -672,7 +672,8 @@ NO_TENSORS = {
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
     "Bound EMStepper Flipbook KLExplorer LatentExplorer TwoGradients": "traits, filled by functions",
-    "bundle.* two_gradients colors.*": "pages",
+    "PhasePortrait": "the same",
+    "bundle.* phase_portrait two_gradients colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }
 BAYES = variational.BayesianMixture(2)

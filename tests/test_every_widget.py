@@ -48,6 +48,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         ),
         ("z0", 1.0),
     ),
+    "PhasePortrait": (lambda: widgets.phase_portrait(), ("noise", 1.5)),
     "TrainInPage": (
         lambda: widgets.train_in_page(data="ring"),
         ("settings", {"data": "moons", "beta": 4}),
@@ -144,6 +145,7 @@ WRONG = {  # what a link may name that is not there: by class, a trait and a val
     "EMStepper": ("source", [1.0]),
     "Flipbook": ("frame", 99),
     "LatentExplorer": ("across", 7),
+    "PhasePortrait": ("noise", 9.0),
     "TrainInPage": ("settings", {"latents": 99}),
     "TwoGradients": ("objective", "nonsense"),
 }

@@ -60,6 +60,7 @@ MORE = {
     "schedules.Cyclical": lambda c: schedules.Cyclical(0.0, 1.0, cycles=2, rising=0.5),
     "variational.BayesianMixture": lambda c: variational.BayesianMixture(2, 1.0, 5.0),
     "tables.table": lambda c: vae_lab.table("Numbers", ("", "a", "b"), {"it": (1, 2.5)}, form=".1f"),
+    "phase_portrait": lambda c: widgets.phase_portrait(0.5, start=(0.1, 0.2)),
     "two_gradients": lambda c: widgets.two_gradients("bowl", mu=0.5, sigma=0.5, n_samples=20, seed=1),
 }
 CASES = ON_DEVICE | ON_CPU | ANYWHERE | MORE
@@ -76,7 +77,7 @@ INSIDE = {
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (
         "made by functions"
     ),
-    "widgets.*.TrainInPage widgets.*.TrainInPage.model": "made by a function",
+    "widgets.*.PhasePortrait widgets.*.TrainInPage widgets.*.TrainInPage.model": "made by functions",
     "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision": (
         "the inside of training"
     ),

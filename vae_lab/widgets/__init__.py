@@ -5,6 +5,7 @@ from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
 from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
 from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
+from vae_lab.widgets.phase_portrait import PhasePortrait, phase_portrait
 from vae_lab.widgets.train_in_page import TrainInPage, train_in_page
 from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 
@@ -14,6 +15,7 @@ __all__ = [
     "Flipbook",
     "KLExplorer",
     "LatentExplorer",
+    "PhasePortrait",
     "TrainInPage",
     "TwoGradients",
     "bound",
@@ -21,6 +23,7 @@ __all__ = [
     "flipbook",
     "kl_explorer",
     "latent_explorer",
+    "phase_portrait",
     "train_in_page",
     "two_gradients",
 ]

@@ -124,7 +124,7 @@ export function makeClock(words, step, paused = () => {}) {
   const root = button(words, () => (frame ? pause() : play()));
   const run = (/** @type {number} */ now) => {
     frame = requestAnimationFrame(run);
-    if (step(Math.min(50, now - before)) === false) pause();
+    if (step(Math.min(50, Math.max(0, now - before))) === false) pause(); // a first frame may have begun before the click
     before = now;
   };
   const play = () => {

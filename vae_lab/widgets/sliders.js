@@ -5,9 +5,10 @@ import { html } from "./ui.js";
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof makeSlider>} Slider */
 
-/** A slider of places 0 … last.
- * @param {{name: string, last: number, place: () => number, go: (place: number) => void, text: () => string}} parts */
-export function makeSlider({ name, last, place, go, text }) {
+/** A slider of places 0 … last, some of which may have words below them.
+ * @param {{name: string, last: number, place: () => number, go: (place: number) => void, text: () => string,
+ *   marks?: [number, string][]}} parts */
+export function makeSlider({ name, last, place, go, text, marks = [] }) {
   const input = /** @type {HTMLInputElement} */ (
     html("input", { type: "range", min: 0, max: last, step: 1, "aria-label": name })
   );
@@ -19,7 +20,11 @@ export function makeSlider({ name, last, place, go, text }) {
   input.addEventListener("pointercancel", () => go(before));
   const value = html("span", { class: "value", "aria-hidden": true });
   const label = html("span", { class: "name", "aria-hidden": true }, name);
-  const root = html("div", { class: "slider" }, label, input, value);
+  const words = marks.map(([at, word]) =>
+    html("span", { class: "mark", "aria-hidden": true, style: `--at: ${at / last}` }, word),
+  );
+  const track = marks.length ? html("span", { class: "track" }, input, ...words) : input;
+  const root = html("div", { class: "slider" }, label, track, value);
   const update = () => {
     input.value = String(place());
     input.style.setProperty("--share", `${(100 * Number(input.value)) / last}%`);
