@@ -113,15 +113,14 @@ function makePlane(state) {
       const [dw, dv] = gradient([w, v], noise);
       drawArrow(chart, w, v, dw, dv);
     }
-    const beyond = ws.filter((w) => w !== 0);
-    const branches = [1, -1].flatMap((sign) =>
-      [0, 1].map((i) => {
-        const points = beyond
-          .filter((w) => w * sign > 0)
-          .map((w) => /** @type {Weights} */ ([w, answeredEncoders(w, noise)[i]]));
-        return line(points.filter(([, v]) => Math.abs(v) < 2 * HALF_WIDTH));
-      }),
-    );
+    const branches = [1, -1].map((sign) => {
+      const there = ws.slice(chart.width / 2 + 1).filter((w) => answeredEncoders(w, noise)[0] >= 0); // no NaN
+      const [low, high] = [0, 1].map((i) =>
+        there.map((w) => /** @type {Weights} */ ([sign * w, sign * answeredEncoders(w, noise)[i]])),
+      );
+      const folds = there.length < chart.width / 2; // within the plane: the two are one line
+      return folds ? line([...low, ...high.reverse()]) : line(low) + line(high);
+    });
     ofDecoder.setAttribute("d", branches.join(""));
     ofEncoder.setAttribute(
       "d",
@@ -291,11 +290,11 @@ function render({ model, el }) {
   );
   const key = html("div", { class: "caption" });
   key.append(
-    "Dashed: ",
-    html("span", { class: "p" }, "the best w for each v"),
+    "Dashed: the gradient is zero ",
+    html("span", { class: "p" }, "in w"),
     ", ",
-    html("span", { class: "q" }, "the best v for each w"),
-    ". Gray, on the right: the same start at distances 0.1, 0.01, … 0.000001.",
+    html("span", { class: "q" }, "in v"),
+    ". Gray curves: the KL from the same start at distances 0.1, 0.01, … 0.000001.",
   );
   const stage = html("div", { class: "stage" }, plane.root, html("div", {}, history.root, clock.root));
   const sliders = slidersOf(state);
