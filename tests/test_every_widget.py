@@ -54,6 +54,10 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         ("settings", {"data": "moons", "beta": 4}),
     ),
     "TwoGradients": (lambda: widgets.two_gradients("bowl"), ("mu", 1.0)),
+    "WaterFilling": (
+        lambda: widgets.water_filling(gray(40), gray(3), latents=5, sigma=0.2, marks={"0.25": 0.25}),
+        ("sigma", 0.3),
+    ),
 }
 
 
@@ -148,6 +152,7 @@ WRONG = {  # what a link may name that is not there: by class, a trait and a val
     "PhasePortrait": ("noise", 9.0),
     "TrainInPage": ("settings", {"latents": 99}),
     "TwoGradients": ("objective", "nonsense"),
+    "WaterFilling": ("which", 9),
 }
 
 

@@ -77,7 +77,7 @@ INSIDE = {
     "widgets.*.Bound widgets.*.EMStepper widgets.*.Flipbook widgets.*.*Explorer widgets.*.TwoGradients": (
         "made by functions"
     ),
-    "widgets.*.PhasePortrait widgets.*.TrainInPage widgets.*.TrainInPage.model": "made by functions",
+    "widgets.*.PhasePortrait widgets.*.TrainInPage* widgets.*.WaterFilling": "made by functions",
     "devices.*_state devices.same_* devices.average devices.least devices.agree devices.in_precision": (
         "the inside of training"
     ),

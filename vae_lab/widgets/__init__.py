@@ -8,6 +8,7 @@ from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
 from vae_lab.widgets.phase_portrait import PhasePortrait, phase_portrait
 from vae_lab.widgets.train_in_page import TrainInPage, train_in_page
 from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
+from vae_lab.widgets.water_filling import WaterFilling, water_filling
 
 __all__ = [
     "Bound",
@@ -18,6 +19,7 @@ __all__ = [
     "PhasePortrait",
     "TrainInPage",
     "TwoGradients",
+    "WaterFilling",
     "bound",
     "em_stepper",
     "flipbook",
@@ -26,4 +28,5 @@ __all__ = [
     "phase_portrait",
     "train_in_page",
     "two_gradients",
+    "water_filling",
 ]

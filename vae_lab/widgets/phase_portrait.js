@@ -3,7 +3,7 @@ import { colorsOf, drawContours, drawField, drawLine, makeChart, onTheme } from 
 import { answeredEncoders, ascend, best, bestEncoder, curvatures, elbo, gradient, kl, wait } from "./flow.js";
 import { makeClock, makeHandle, makeNumbers, roundMark, traitsOf } from "./parts.js";
 import { short, written } from "./scale.js";
-import { makeSlider, makeSliders } from "./sliders.js";
+import { makeSlider, makeSliders, ratioSlider } from "./sliders.js";
 import { html, makeFoot, mount, svg } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -46,9 +46,7 @@ function stateOf(model) {
     const [w, v] = toward(read().start, distance);
     traits.write({ w, v, steps: 0 });
   };
-  const noiseAt = (/** @type {number} */ place) => Number((low * (high / low) ** (place / places)).toFixed(6));
-  const placeOf = (/** @type {number} */ noise) => Math.round((places * Math.log(noise / low)) / Math.log(high / low));
-  return { read, write: traits.write, begin, approach, noiseAt, placeOf, places, most, last };
+  return { read, write: traits.write, begin, approach, places, noises: model.get("noises"), most, last };
 }
 
 /** @param {Weights} start @param {number} distance @returns {Weights} */
@@ -241,16 +239,10 @@ function makeReadout() {
   return { root: numbers.root, update };
 }
 
-/** @param {State} state */
-function slidersOf(state) {
-  const noise = makeSlider({
-    name: "βσ²",
-    last: state.places,
-    place: () => state.placeOf(state.read().noise),
-    go: (place) => state.write({ noise: state.noiseAt(place) }),
-    text: () => `${written(state.read().noise, 0.01)} λ`,
-    marks: [[state.placeOf(1), "λ"]],
-  });
+/** @param {Model} model @param {State} state */
+function slidersOf(model, state) {
+  const text = (/** @type {number} */ noise) => `${written(noise, 0.01)} λ`;
+  const noise = ratioSlider(model, "noise", "βσ²", state.noises, state.places, text, [[1, "λ"]]);
   const distance = () => Math.hypot(...state.read().start);
   const near = makeSlider({
     name: "start’s distance",
@@ -297,7 +289,7 @@ function render({ model, el }) {
     ". Gray curves: the KL from the same start at distances 0.1, 0.01, … 0.000001.",
   );
   const stage = html("div", { class: "stage" }, plane.root, html("div", {}, history.root, clock.root));
-  const sliders = slidersOf(state);
+  const sliders = slidersOf(model, state);
   const foot = makeFoot(model, () => {
     clock.pause();
     state.write(model.get("start"));

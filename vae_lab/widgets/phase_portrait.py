@@ -1,6 +1,6 @@
 """The two weights of a linear VAE with one latent: where training leads, and how long it takes."""
 
-from math import hypot, log
+from math import hypot
 from typing import Annotated
 
 import anywidget
@@ -8,6 +8,7 @@ import traitlets
 
 from vae_lab.arguments import checked, real, several
 from vae_lab.widgets.bundle import script, style
+from vae_lab.widgets.scale import on_ratio
 
 NOISES, PLACES = (0.25, 4.0), 120  # βσ² in units of λ, and the steps from end to end of its slider
 MOST_WEIGHT, LEAST_DISTANCE = 1.2, 1e-6
@@ -62,7 +63,5 @@ def phase_portrait(
             f"start must be at least {LEAST_DISTANCE:g} away from (0, 0), where the gradient is zero, "
             f"got {start}"
         )
-    low, high = NOISES
-    place = round(PLACES * log(noise / low) / log(high / low))
-    at = {"noise": round(low * (high / low) ** (place / PLACES), 6), "w": start[0], "v": start[1]}
+    at = {"noise": on_ratio(noise, NOISES, PLACES), "w": start[0], "v": start[1]}
     return PhasePortrait(start=at | {"steps": SHOWN}, **at)

@@ -1,5 +1,5 @@
 // Sliders below a widget, each over one of its traits: the browser's own, with a name and the value in words.
-import { onStep, written } from "./scale.js";
+import { atRatio, onStep, placeOfRatio, written } from "./scale.js";
 import { html } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
@@ -50,6 +50,23 @@ export function stepSlider(model, trait, name, limits, step) {
     place: () => (read() < high ? Math.round((read() - low) / step) : last),
     go,
     text: () => written(read(), step),
+  });
+}
+
+/** A slider over a number above zero, which each of its steps multiplies by the same.
+ * @param {Model} model @param {string} trait @param {string} name @param {[number, number]} limits @param {number} last
+ * @param {(value: number) => string} text @param {[number, string][]} marks numbers, and their words */
+export function ratioSlider(model, trait, name, limits, last, text, marks = []) {
+  return makeSlider({
+    name,
+    last,
+    place: () => placeOfRatio(model.get(trait), limits, last),
+    go: (place) => {
+      model.set(trait, atRatio(place, limits, last));
+      model.save_changes();
+    },
+    text: () => text(model.get(trait)),
+    marks: marks.map(([value, word]) => [placeOfRatio(value, limits, last), word]),
   });
 }
 
