@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import traitlets
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from vae_lab.arguments import Positive, checked, real, whole
 from vae_lab.data import ImagesLike
@@ -88,14 +89,14 @@ def water_filling(
     marks = {str(word): real(above=0)(f"marks[{word!r}]", s) for word, s in (marks or {}).items()}
     x, copied = (_flat(each) for each in (images.first(MEASURED), shown))
     mean = x.mean(0)
-    _, lengths, directions = torch.linalg.svd(x - mean, full_matrices=False)
-    variances = lengths.square() / len(x)
+    variances, vectors = (each.flip(-1) for each in torch.linalg.eigh((x - mean) @ (x - mean).T / len(x)))
     vary = int((variances > 1e-9 * variances.sum()).sum())
     if latents > vary:
         raise ValueError(
             f"latents must be at most {vary}, in as many directions the images vary, got {latents}"
         )
-    directions, kept = directions[:latents], variances[:latents]
+    directions = normalize(vectors.T[:latents] @ (x - mean))  # (K, D), rows of length 1
+    kept = variances[:latents]
     limits = _limits(kept, sigma, *marks.values())
     steps = directions.abs().amax(1) / LEVELS
     start = {"sigma": sigma, "which": 0}
@@ -105,7 +106,7 @@ def water_filling(
         sigmas=list(limits),
         marks=[[s, word] for word, s in marks.items()],
         variances=_written(kept),
-        beyond=variances[latents:].sum().item(),
+        beyond=variances[latents:].clamp(min=0).sum().item(),
         shape=list(images.shape),
         mean=(mean * 65535).round().numpy().astype("<u2").tobytes(),
         directions=(directions / steps[:, None]).round().numpy().astype(np.int8).tobytes(),
