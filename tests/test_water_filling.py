@@ -119,6 +119,14 @@ def faces():
     return data.Images(toy_faces.draw(factors, side=32))
 
 
+@pytest.mark.parametrize("sigma", [1e-4, 0.06449, 0.5, 54.96])
+def test_the_slider_has_room_for_every_sigma(faces, sigma):
+    view = water_filling(faces, faces.first(1), latents=20, sigma=sigma, marks={"half": sigma / 2})
+    low, high = view.sigmas
+    assert low < sigma / 2 and sigma < high and view.sigma == sigma
+    assert low < view.variances[-1] ** 0.5 and view.variances[0] ** 0.5 < high
+
+
 def test_eight_bits_move_no_pixel_by_more_than_a_level(faces, show):
     view = water_filling(faces, faces.first(2), latents=40, sigma=0.3)
     page = show(view)

@@ -122,9 +122,10 @@ def _flat(images) -> Tensor:
 
 
 def _limits(variances: Tensor, *within: float) -> tuple[float, float]:
-    """From half of the least standard deviation to beyond the largest, and all of these σ."""
-    low, high = variances[-1].item() ** 0.5 / 2, variances[0].item() ** 0.5 * 1.2
-    return float(f"{min(low, *within):.3g}"), float(f"{max(high, *within):.3g}")
+    """From half of the least standard deviation to beyond the largest, with room for all of these σ."""
+    low = min(variances[-1].item() ** 0.5 / 2, 0.9 * min(within))
+    high = max(variances[0].item() ** 0.5 * 1.2, 1.1 * max(within))
+    return float(f"{low:.3g}"), float(f"{high:.3g}")
 
 
 def _written(numbers: Tensor) -> list[float]:
