@@ -610,6 +610,9 @@ ON_CPU = {
     "train_in_page.train_in_page": lambda c: without_page(
         widgets.train_in_page(c.images, held_out=c.images, encoder_alone_after=9)
     ),
+    "water_filling.water_filling": lambda c: without_page(
+        widgets.water_filling(c.images, c.images.first(2), latents=3)
+    ),
     "kl_explorer.kl_explorer": lambda c: without_page(widgets.kl_explorer(c.multirate, c.images)),
     "latent_explorer.latent_explorer": lambda c: without_page(
         widgets.latent_explorer(
@@ -678,10 +681,8 @@ NO_TENSORS = {
     ),
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
-    "Bound EMStepper Flipbook KLExplorer LatentExplorer": "traits, filled by functions",
-    "AggregatePosterior BentDecoder PhasePortrait TwoClouds TwoGradients TwoOptimizers VectorField": (
-        "traits, filled by functions"
-    ),
+    "AggregatePosterior BentDecoder Bound EMStepper Flipbook KLExplorer LatentExplorer": "traits only",
+    "PhasePortrait TwoClouds TwoGradients TwoOptimizers VectorField WaterFilling": "traits only",
     "aggregate_posterior bent_decoder phase_portrait two_clouds two_gradients two_optimizers": "pages",
     "bundle.* colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",

@@ -50,7 +50,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         ),
         ("z0", 1.0),
     ),
-    "PhasePortrait": (lambda: widgets.phase_portrait(1.5), ("ratio", 0.7)),
+    "PhasePortrait": (lambda: widgets.phase_portrait(), ("noise", 1.5)),
     "TrainInPage": (
         lambda: widgets.train_in_page(data="ring"),
         ("settings", {"data": "moons", "beta": 4}),
@@ -63,6 +63,10 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
             [[-2, -1], [2, -1], [0, 2]], [0.6, 0.3, 0.1], {1.2: mlp((2, 5, 2)), 0.3: mlp((2, 5, 2))}
         ),
         ("x1", 1.0),
+    ),
+    "WaterFilling": (
+        lambda: widgets.water_filling(gray(40), gray(3), latents=5, sigma=0.2, marks={"0.25": 0.25}),
+        ("sigma", 0.3),
     ),
 }
 
@@ -165,9 +169,11 @@ WRONG = {  # what a link may name that is not there: by class, a trait and a val
     "EMStepper": ("source", [1.0]),
     "Flipbook": ("frame", 99),
     "LatentExplorer": ("across", 7),
+    "PhasePortrait": ("noise", 9.0),
     "TrainInPage": ("settings", {"latents": 99}),
     "TwoGradients": ("objective", "nonsense"),
     "TwoOptimizers": ("latents", 3),
+    "WaterFilling": ("which", 9),
 }
 
 

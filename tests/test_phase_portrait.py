@@ -1,8 +1,7 @@
-"""The phase portrait of the linear VAE: its numbers against autograd and closed forms, and in a browser."""
+"""The widget with the two weights of a linear VAE: its numbers against PyTorch, and in a browser."""
 
 import json
-import math
-from itertools import pairwise
+from math import hypot, log
 
 import pytest
 import torch
@@ -10,74 +9,123 @@ from showing import SETTLE, run_node
 
 from vae_lab.widgets import phase_portrait
 
-CASES = [(0.3, -0.2, 1.5), (-1.7, 0.9, 0.6), (0.01, 0.01, 4.0), (1.2, 0.4, 1.0)]
 RUN = """
-import { boundOf, climb, curvatures, klOf, slopes, summit, wait } from "./linear_climb.js";
+import { answeredEncoders, ascend, best, bestEncoder, curvatures, elbo, gradient, kl, wait } from "./flow.js";
 import { readFileSync } from "node:fs";
-const { cases, starts } = JSON.parse(readFileSync("case.json"));
-const found = cases.map(([w, v, lambda]) => ({
-  bound: boundOf(w, v, lambda), slopes: slopes(w, v, lambda), kl: klOf(w, v, lambda),
-  curvatures: curvatures(lambda), summit: summit(lambda),
-  end: [...climb(w, v, lambda, 4000, 0.1).path.slice(-2)],
+const { noises, places, starts } = JSON.parse(readFileSync("case.json"));
+const found = noises.map((noise) => ({
+  best: best(noise), curvatures: curvatures(noise), atBest: kl(best(noise), noise),
+  places: places.map((p) => ({ elbo: elbo(p, noise), gradient: gradient(p, noise), kl: kl(p, noise),
+    encoder: bestEncoder(p[0], noise), answered: answeredEncoders(p[0], noise) })),
+  path: ascend(places[0], noise, 50), waits: starts.map((p) => wait(p, noise)),
 }));
-const waits = starts.map((start) => wait(climb(start, start, 1.5, 8000, 0.01).kl, 1.5));
-process.stdout.write(JSON.stringify({ found, waits, never: wait(climb(0.5, 0.5, 0.9, 400, 0.1).kl, 0.9) }));
+process.stdout.write(JSON.stringify(found, (_, v) => (v === Infinity ? "never" : v)));
 """
-STARTS = [1e-2, 1e-3, 1e-4, 1e-5]
+NOISES = [0.25, 0.5, 0.8, 1.0, 1.5, 4.0]
+PLACES = [(0.3, -0.25), (1.2, 0.7), (-0.01, 0.4), (-1.1, -1.2)]
+DISTANCES = [10.0**-k for k in range(1, 8)]
+each_noise = pytest.mark.parametrize("i", range(len(NOISES)), ids=NOISES)
 
 
-def elbo(w, v, lam):
-    """As chapter 11 writes it, with the posterior's scale at its best."""
-    s = (1 + w**2) ** -0.5
-    error = (1 - w * v) ** 2 * lam + w**2 * s**2
-    return -error / 2 - (v**2 * lam + s**2 - 1 - 2 * s.log()) / 2
+def one_latent(weights, noise):
+    """The mean ELBO of chapter 11, of w, v and s, where the data have the variance 1."""
+    w, v, s = weights
+    error = (1 - w * v) ** 2 + w**2 * s**2
+    return -error / (2 * noise) - (v**2 + s**2 - 1 - 2 * s.log()) / 2
+
+
+def best_scale(w, v, noise):
+    """By bisection: the root of the derivative by s."""
+    slope = torch.func.grad(lambda s: one_latent((w, v, s), noise))
+    low, high = torch.tensor([1e-3, 2.0], dtype=torch.float64)
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+    return low
 
 
 @pytest.fixture(scope="module")
 def in_javascript(tmp_path_factory):
     folder = tmp_path_factory.mktemp("node")
-    (folder / "case.json").write_text(json.dumps({"cases": CASES, "starts": STARTS}))
+    starts = [(d * 0.8, d * 0.6) for d in DISTANCES]
+    (folder / "case.json").write_text(json.dumps({"noises": NOISES, "places": PLACES, "starts": starts}))
     return json.loads(run_node(folder, RUN))
 
 
-@pytest.mark.parametrize("i", range(len(CASES)))
-def test_bound_slopes_and_curvatures_are_those_of_autograd(in_javascript, i):
-    found, (w, v, lam) = in_javascript["found"][i], CASES[i]
-    weights = torch.tensor([w, v], dtype=torch.float64, requires_grad=True)
-    value = elbo(*weights, lam)
-    silent = elbo(*torch.zeros(2, dtype=torch.float64), lam)
-    assert found["bound"] + lam / 2 == pytest.approx((value - silent).item(), abs=1e-9)
-    assert found["slopes"] == pytest.approx(torch.autograd.grad(value, weights)[0].tolist(), abs=1e-9)
-    hessian = torch.autograd.functional.hessian(lambda x: elbo(*x, lam), torch.zeros(2, dtype=torch.float64))
-    assert found["curvatures"] == pytest.approx(torch.linalg.eigvalsh(hessian).tolist(), abs=1e-9)
-    s2 = 1 / (1 + w**2)
-    q = torch.distributions.Normal(0.0, s2**0.5)
-    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)) + v**2 * lam / 2
-    assert found["kl"] == pytest.approx(kl.item(), abs=1e-6)
+@each_noise
+def test_objective_gradient_and_kl_are_those_of_pytorch_at_the_best_scale(in_javascript, i):
+    """By the envelope theorem the scale may be held while w and v are derived by."""
+    noise = NOISES[i]
+    for place, told in zip(PLACES, in_javascript[i]["places"], strict=True):
+        w, v = torch.tensor(place, dtype=torch.float64)
+        s = best_scale(w, v, noise)
+        weights = torch.stack([w, v, s])
+        assert told["elbo"] == pytest.approx(one_latent(weights, noise).item(), abs=1e-6)
+        slopes = torch.func.grad(one_latent)(weights, noise)
+        assert told["gradient"] == pytest.approx(slopes[:2].tolist(), abs=1e-6)
+        q = torch.distributions.Normal(v, s)  # for x = 1, and the mean of x² is 1
+        prior = torch.distributions.Normal(torch.zeros_like(s), 1)
+        assert told["kl"] == pytest.approx(torch.distributions.kl_divergence(q, prior).item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("i", range(len(CASES)))
-def test_ascent_ends_where_the_closed_form_says(in_javascript, i):
-    found, (_, _, lam) = in_javascript["found"][i], CASES[i]
-    top = found["summit"]
-    assert top["kl"] == pytest.approx(max(0, math.log(lam)) / 2, abs=1e-12)
-    w, v = found["end"]
-    near = 0.05 if lam == 1 else 1e-6  # there it is neither: flat to second order
-    assert abs(w) == pytest.approx(top["w"], abs=near) and abs(v) == pytest.approx(top["v"], abs=near)
+@each_noise
+def test_the_dashed_lines_are_where_a_gradient_is_zero(in_javascript, i):
+    noise = NOISES[i]
+    for (w, _), told in zip(PLACES, in_javascript[i]["places"], strict=True):
+        encoders = [(told["encoder"], 1), *((v, 0) for v in told["answered"] if v is not None)]
+        for v, weight in encoders:
+            place = torch.tensor([w, v], dtype=torch.float64)
+            s = best_scale(*place, noise)
+            slopes = torch.func.grad(one_latent)(torch.stack([*place, s]), noise)
+            assert slopes[weight].item() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_wait_grows_by_the_same_for_each_tenth_of_the_distance(in_javascript):
-    """It is log(1 / distance) / κ, κ the positive curvature."""
-    waits = in_javascript["waits"]
-    kappa = in_javascript["found"][0]["curvatures"][1]
-    growth = [b - a for a, b in pairwise(waits)]
-    assert growth == pytest.approx([math.log(10) / kappa / 0.01] * 3, rel=0.01)
-    assert in_javascript["never"] == -1
+@each_noise
+def test_the_optimum_is_that_of_the_formula(in_javascript, i):
+    noise = NOISES[i]
+    w, v = in_javascript[i]["best"]
+    assert w**2 == pytest.approx(max(0, 1 - noise)) and v == pytest.approx(w)  # λ = 1: v = w/λ
+    assert in_javascript[i]["atBest"] == pytest.approx(max(0, log(1 / noise) / 2), abs=1e-12)
+    place = torch.tensor([w, v], dtype=torch.float64)
+    slopes = torch.func.grad(one_latent)(torch.stack([*place, best_scale(*place, noise)]), noise)
+    assert slopes.abs().max() < 1e-6
+
+
+@each_noise
+def test_the_curvatures_are_eigenvalues_of_the_hessian(in_javascript, i):
+    """Those of all three weights but −2, which is that of the scale."""
+    silent = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    hessian = torch.func.jacrev(torch.func.grad(one_latent))(silent, NOISES[i])
+    assert hessian[2].tolist() == pytest.approx([0, 0, -2])
+    expected = torch.linalg.eigvalsh(hessian[:2, :2]).flip(0)
+    assert in_javascript[i]["curvatures"] == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+@each_noise
+def test_the_path_is_gradient_ascent(in_javascript, i):
+    place = torch.tensor(PLACES[0], dtype=torch.float64)
+    for told in in_javascript[i]["path"]:
+        assert told == pytest.approx(place.tolist(), abs=1e-6)
+        weights = torch.stack([*place, best_scale(*place, NOISES[i])])
+        place = place + 0.1 * torch.func.grad(one_latent)(weights, NOISES[i])[:2]
+
+
+@each_noise
+def test_the_wait_grows_as_the_logarithm_of_the_distance_or_has_no_end(in_javascript, i):
+    found, noise = in_javascript[i], NOISES[i]
+    if noise >= 1:
+        assert found["waits"] == ["never"] * len(DISTANCES)
+        return
+    a_decade = log(10) / log(1 + 0.1 * found["curvatures"][0])
+    more = [b - a for a, b in zip(found["waits"][1:], found["waits"][2:], strict=False)]
+    assert more == pytest.approx([a_decade] * len(more), abs=1.5)
 
 
 REFUSED = {
-    "ratio": ({"ratio": 9.0}, "ratio must be a finite number from 0.5 to 4, got 9.0"),
-    "start": ({"w": 3.0}, "w must be a finite number from -2 to 2, got 3.0"),
+    "noise": ({"noise": 5.0}, "noise must be a finite number from 0.25 to 4, got 5.0"),
+    "weight": ({"start": (0.1, 2.0)}, r"start\[1\] must be a finite number from -1.2 to 1.2, got 2.0"),
+    "count": ({"start": (0.1,)}, "start must be a sequence of 2"),
+    "silence": ({"start": (0.0, 0.0)}, "start must be at least 1e-06 away from"),
 }
 
 
@@ -88,30 +136,81 @@ def test_refuses(name):
         phase_portrait(**arguments)
 
 
-def told(page):
+def state(page):
     page.evaluate(SETTLE)
-    return page.locator(".numbers output").all_text_contents()
+    return page.evaluate("['noise', 'w', 'v', 'steps'].map((name) => model.get(name))")
 
 
-def test_a_start_is_dragged_and_the_ratio_decides(show):
-    page = show(phase_portrait(1.5, w=0.5, v=0.5))
-    kind, _, _, wait = told(page)
-    assert kind == "a saddle: a plateau" and wait.startswith("after ")
-    handle = page.locator("[role=slider][aria-label=start]")
-    box, frame = handle.locator(".dot").bounding_box(), page.locator(".frame").first.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+def numbers(page):
+    page.evaluate(SETTLE)
+    return page.locator(".numbers").first.locator("output").all_text_contents()
+
+
+def test_the_start_is_dragged_and_brought_near(show):
+    page = show(phase_portrait(), views=2)
+    box = page.locator(".frame").first.bounding_box()
+    at = lambda w, v: (  # noqa: E731
+        box["x"] + (w + 1.25) / 2.5 * box["width"],
+        box["y"] + (1.25 - v) / 2.5 * box["height"],
+    )
+    page.mouse.move(*at(0.3, -0.25))
     page.mouse.down()
-    page.mouse.move(frame["x"] + frame["width"] * 0.505, frame["y"] + frame["height"] / 2, steps=4)
+    page.mouse.move(*at(0.6, 0.8), steps=3)
     page.mouse.up()
-    page.evaluate(SETTLE)
-    assert page.evaluate("model.get('w')") == pytest.approx(0.02, abs=0.02)
-    assert page.evaluate("model.get('v')") == pytest.approx(0, abs=0.02)
-    assert int(told(page)[3].split()[1]) > int(wait.split()[1]) + 20
-    page.locator(".slider input").fill("10")
-    assert told(page)[0] == "a maximum: collapse" and told(page)[3] == "never"
+    assert state(page) == pytest.approx([0.5, 0.6, 0.8, 0], abs=0.02)
+    before = int(numbers(page)[3])
+    slider = page.get_by_role("slider", name="start’s distance").first
+    slider.fill("20")
+    _, w, v, _ = state(page)
+    assert hypot(w, v) == pytest.approx(1e-4) and v / w == pytest.approx(0.8 / 0.6, abs=0.1)
+    assert int(numbers(page)[3]) > before + 100
+    page.get_by_role("slider", name="start", exact=True).first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    assert state(page)[1:3] == pytest.approx([0.02, -0.1], abs=1e-3)
+    page.get_by_role("button", name="Put it back").nth(1).click()
+    assert state(page) == [0.5, 0.3, -0.25, 60]
+    assert page.evaluate("saves") > 0
+
+
+def test_it_never_starts_at_the_silent_point_itself(show):
+    page = show(phase_portrait(start=(0.02, 0.0)))
+    page.get_by_role("slider", name="start", exact=True).focus()
+    page.keyboard.press("ArrowLeft")
+    assert state(page)[1:3] == pytest.approx([1e-6, 0])
+
+
+def test_the_verdict_turns_where_the_noise_passes_the_variance(show):
+    page = show(phase_portrait())
+    slider = page.get_by_role("slider", name="βσ²")
+    for place, verdict, wait in (
+        ("59", "a saddle", None),
+        ("60", "level", "never"),
+        ("61", "a maximum", "never"),
+    ):
+        slider.fill(place)
+        told = numbers(page)
+        assert told[0].startswith(verdict)
+        assert (told[3] == "never") is (wait == "never")
+    mark = page.locator(".mark").bounding_box()
+    box = slider.bounding_box()
+    middle = mark["x"] + mark["width"] / 2
+    assert middle == pytest.approx(box["x"] + box["width"] / 2, abs=1)  # λ is halfway between λ/4 and 4 λ
+
+
+def test_it_plays_pauses_and_is_wound_back_by_hand(show):
+    page = show(phase_portrait(start=(0.01, 0.01)))
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(600)
+    page.get_by_role("button", name="Pause").click()
+    paused = state(page)[3]
+    assert 60 < paused < 800
+    handle = page.get_by_role("slider", name="steps")
+    assert handle.get_attribute("aria-valuenow") == str(paused)
     handle.focus()
-    page.keyboard.press("Shift+ArrowUp")
-    page.evaluate(SETTLE)
-    assert page.evaluate("model.get('v')") == pytest.approx(0.05, abs=0.02)
-    page.get_by_role("button", name="Put it back").click()
-    assert told(page)[0] == kind
+    page.keyboard.press("Home")
+    assert state(page)[3] == 0
+    assert numbers(page)[2].startswith("0.000,")
+    page.keyboard.press("End")
+    assert state(page)[3] == 800
+    assert numbers(page)[2] == "0.347, 0.347 nats"

@@ -13,6 +13,7 @@ from vae_lab.widgets.two_clouds import TwoClouds, two_clouds
 from vae_lab.widgets.two_gradients import TwoGradients, two_gradients
 from vae_lab.widgets.two_optimizers import TwoOptimizers, two_optimizers
 from vae_lab.widgets.vector_field import VectorField, vector_field
+from vae_lab.widgets.water_filling import WaterFilling, water_filling
 
 __all__ = [
     "AggregatePosterior",
@@ -28,6 +29,7 @@ __all__ = [
     "TwoGradients",
     "TwoOptimizers",
     "VectorField",
+    "WaterFilling",
     "aggregate_posterior",
     "bent_decoder",
     "bound",
@@ -41,4 +43,5 @@ __all__ = [
     "two_gradients",
     "two_optimizers",
     "vector_field",
+    "water_filling",
 ]

@@ -164,6 +164,44 @@ export function drawArrows({ context, width, height, ends, at, across, down }, f
   context.stroke();
 }
 
+/** Level curves over the whole chart, where a field passes a whole number: (rows × columns), the first row on top.
+ * @param {Chart} chart @param {ArrayLike<number>} values @param {number} columns @param {string} color */
+export function drawContours({ context, width, height }, values, columns, color) {
+  const rows = values.length / columns;
+  const [cellX, cellY] = [width / (columns - 1), height / (rows - 1)];
+  context.strokeStyle = color;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let r = 1; r < rows; r++)
+    for (let c = 1; c < columns; c++) {
+      const corners = CORNERS.map(([right, low]) => values[(r - 1 + low) * columns + c - 1 + right]);
+      for (let level = Math.ceil(Math.min(...corners)); level <= Math.max(...corners); level++) {
+        let pen = false;
+        for (const [i, from] of corners.entries()) {
+          const to = corners[(i + 1) % 4];
+          if (from < level === to < level) continue;
+          const t = (level - from) / (to - from);
+          const [[x, y], [nextX, nextY]] = [CORNERS[i], CORNERS[(i + 1) % 4]];
+          const place = /** @type {Ends} */ ([
+            (c - 1 + x + t * (nextX - x)) * cellX,
+            (r - 1 + y + t * (nextY - y)) * cellY,
+          ]);
+          if (pen) context.lineTo(...place);
+          else context.moveTo(...place);
+          pen = !pen;
+        }
+      }
+    }
+  context.stroke();
+}
+
+const CORNERS = [
+  [0, 0],
+  [1, 0],
+  [1, 1],
+  [0, 1],
+]; // of a cell, clockwise from its upper left
+
 const THEMES = ["class", "data-theme", "data-mode", "data-jp-theme-light"]; // attributes that say which colors hold
 
 /** Call when the page may have other colors; returns what ends that. @param {() => void} call */

@@ -9,6 +9,7 @@ import { button, draggable, html, onArrows, svg, tell } from "./ui.js";
 const SENSES = {
   both: "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13M-13 -4 -17 0 -13 4M13 -4 17 0 13 4",
   across: "M-13 -4 -17 0 -13 4M13 -4 17 0 13 4",
+  upright: "M-4 -13 0 -17 4 -13M-4 13 0 17 4 13",
   along: "", // a curve, which shows itself where it leads
   none: "",
 };
@@ -40,7 +41,7 @@ export const squareMark = () => svg("rect", { class: "dot", x: -6, y: -6, width:
  * @param {{label: string, box: SVGElement, drag: (across: number, down: number) => void,
  *   nudge: (right: number, up: number) => void, arrows?: keyof typeof SENSES}} about @param {Element[]} marks */
 export function makeHandle({ label, box, drag, nudge, arrows = "both" }, ...marks) {
-  const sense = arrows === "across" || arrows === "along" ? {} : { "aria-roledescription": "point in a plane" };
+  const sense = ["across", "upright", "along"].includes(arrows) ? {} : { "aria-roledescription": "point in a plane" };
   const root = svg(
     "g",
     { class: `handle ${arrows}`, tabindex: 0, role: "slider", "aria-label": label, ...sense },
@@ -124,7 +125,7 @@ export function makeClock(words, step, paused = () => {}) {
   const root = button(words, () => (frame ? pause() : play()));
   const run = (/** @type {number} */ now) => {
     frame = requestAnimationFrame(run);
-    if (step(Math.min(50, now - before)) === false) pause();
+    if (step(Math.min(50, Math.max(0, now - before))) === false) pause(); // a first frame may have begun before the click
     before = now;
   };
   const play = () => {

@@ -1,56 +1,67 @@
-"""Where gradient ascent leads in the smallest VAE: off a plateau, or into collapse."""
+"""The two weights of a linear VAE with one latent: where training leads, and how long it takes."""
 
+from math import hypot
 from typing import Annotated
 
 import anywidget
 import traitlets
 
-from vae_lab.arguments import checked, real
+from vae_lab.arguments import checked, real, several
 from vae_lab.widgets.bundle import script, style
+from vae_lab.widgets.scale import on_ratio
 
-RATIOS = (0.5, 4.0)  # of λ to βσ²
-ASCENT = {"steps": 400, "rate": 0.1}
-HINT = "Drag the start closer to the ring: how much longer must it wait? Then move λ below βσ²."
+NOISES, PLACES = (0.25, 4.0), 120  # βσ² in units of λ, and the steps from end to end of its slider
+MOST_WEIGHT, LEAST_DISTANCE = 1.2, 1e-6
+STEPS, SHOWN = 800, 60  # of a path, and taken at first
+HINT = (
+    "Start ten times nearer to the silent point, and ten times again: how many more steps does each cost? "
+    "Then push βσ² past λ."
+)
 
 
 class PhasePortrait(anywidget.AnyWidget):
-    """The bound of a linear VAE with one latent over its two weights, and the path of gradient ascent.
+    """The decoder's and the encoder's weight, the gradient of the ELBO there, and a path of gradient ascent.
 
-    Traits w and v hold the start, the decoder's weight and the encoder's; ratio is λ / βσ². See
-    `phase_portrait`.
+    Traits noise, βσ² in units of λ, w and v, where the path starts, and steps, how many of them are taken,
+    follow the reader. See `phase_portrait`, which fills them.
     """
 
-    _esm = script(
-        "ui.js", "scale.js", "sliders.js", "parts.js", "chart.js", "linear_climb.js", "phase_portrait.js"
-    )
+    _esm = script("ui.js", "scale.js", "sliders.js", "parts.js", "chart.js", "flow.js", "phase_portrait.js")
     _css = style("base.css", "parts.css", "phase_portrait.css")
+    noise = traitlets.Float().tag(sync=True)
     w = traitlets.Float().tag(sync=True)
     v = traitlets.Float().tag(sync=True)
-    ratio = traitlets.Float().tag(sync=True)
-    ratios = traitlets.List(list(RATIOS)).tag(sync=True)
-    ascent = traitlets.Dict(ASCENT).tag(sync=True)
+    steps = traitlets.Int(SHOWN).tag(sync=True)
+    noises = traitlets.List(list(NOISES)).tag(sync=True)
+    places = traitlets.Int(PLACES).tag(sync=True)
+    most_weight = traitlets.Float(MOST_WEIGHT).tag(sync=True)
+    least_distance = traitlets.Float(LEAST_DISTANCE).tag(sync=True)
+    most_steps = traitlets.Int(STEPS).tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
     hint = traitlets.Unicode(HINT).tag(sync=True)
 
     def __repr__(self) -> str:
-        return f"PhasePortrait(λ / βσ² = {self.ratio:g})"
+        return f"PhasePortrait(βσ² = {self.start['noise']:.3g} λ)"
 
 
 @checked
 def phase_portrait(
-    ratio: Annotated[float, real(*RATIOS)] = 1.5,
+    noise: Annotated[float, real(*NOISES)] = 0.5,
     *,
-    w: Annotated[float, real(-2, 2)] = 0.6,
-    v: Annotated[float, real(-1, 1)] = -0.3,
-    hint: str = HINT,
+    start: Annotated[tuple, several(real(-MOST_WEIGHT, MOST_WEIGHT), 2)] = (0.3, -0.25),
 ) -> PhasePortrait:
-    """The phase portrait of the linear VAE with one latent, whose silent point is a saddle or a maximum.
+    """The mean ELBO of x̂ = wz, q(z|x) = N(vx, s²), over w and v, s at its best; x has the variance λ = 1.
 
-    ratio : λ / βσ², the variance of the data along the latent's direction over what a nat of code must save
-    w, v : where gradient ascent starts, the weights of the decoder and of the encoder
-    hint : one line on what to try
+    noise : βσ² in units of λ, from 1/4 to 4, on the nearest of 120 steps of equal ratio
+    start : w and v, each within ±1.2, from where gradient ascent begins, in steps of 0.1 times the gradient
 
-    The posterior's scale is at its best for each w. Raises `ValueError` for a start beyond the plane.
+    Raises `ValueError` for numbers beyond these, and for a start at the silent point itself, which no
+    gradient leaves.
     """
-    start = {"w": round(w, 3), "v": round(v, 3), "ratio": ratio}
-    return PhasePortrait(start=start, hint=hint, **start)
+    if hypot(*start) < LEAST_DISTANCE:
+        raise ValueError(
+            f"start must be at least {LEAST_DISTANCE:g} away from (0, 0), where the gradient is zero, "
+            f"got {start}"
+        )
+    at = {"noise": on_ratio(noise, NOISES, PLACES), "w": start[0], "v": start[1]}
+    return PhasePortrait(start=at | {"steps": SHOWN}, **at)

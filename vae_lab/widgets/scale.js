@@ -28,6 +28,17 @@ export function onStep(value, [low, high], step) {
   return Math.min(high, Math.max(low, nearest));
 }
 
+/** The number at a place 0 … last of a slider whose steps are of equal ratio.
+ * @param {number} place @param {Limits} limits @param {number} last */
+export function atRatio(place, [low, high], last) {
+  return Number((low * (high / low) ** (place / last)).toPrecision(CLEAN));
+}
+
+/** The place nearest to a number. @param {number} value @param {Limits} limits @param {number} last */
+export function placeOfRatio(value, [low, high], last) {
+  return Math.round((last * Math.log(value / low)) / Math.log(high / low));
+}
+
 /** A true minus sign, and 1.5e-7 as 1.5·10⁻⁷. @param {string} text */
 function typeset(text) {
   const [digits, power] = text.split("e");

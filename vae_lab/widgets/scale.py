@@ -1,6 +1,6 @@
 """Steps and readouts that follow the range of what is shown, a millionth or a million; so does `scale.js`."""
 
-from math import ceil, floor, log10
+from math import ceil, floor, log, log10
 
 CLEAN = 6  # digits after those of a step at which a number is cut: what is beyond is rounding
 
@@ -27,6 +27,13 @@ def on_step(value: float, limits: tuple[float, float], step: float) -> float:
     inside = min(max(float(value), low), high)
     nearest = round(low + floor((inside - low) / step + 0.5) * step, decimals(step) + CLEAN)
     return float(min(max(nearest, low), high))
+
+
+def on_ratio(value: float, limits: tuple[float, float], last: int) -> float:
+    """The nearest place of a slider whose steps, 0 … last, are of equal ratio."""
+    low, high = limits
+    place = round(last * log(value / low) / log(high / low))
+    return float(f"{low * (high / low) ** (min(max(place, 0), last) / last):.{CLEAN}g}")
 
 
 def subscript(number: int) -> str:

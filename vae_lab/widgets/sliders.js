@@ -1,13 +1,14 @@
 // Sliders below a widget, each over one of its traits: the browser's own, with a name and the value in words.
-import { onStep, written } from "./scale.js";
+import { atRatio, onStep, placeOfRatio, written } from "./scale.js";
 import { html } from "./ui.js";
 
 /** @typedef {import("./ui.js").Model} Model */
 /** @typedef {ReturnType<typeof makeSlider>} Slider */
 
-/** A slider of places 0 … last.
- * @param {{name: string, last: number, place: () => number, go: (place: number) => void, text: () => string}} parts */
-export function makeSlider({ name, last, place, go, text }) {
+/** A slider of places 0 … last, some of which may have words below them.
+ * @param {{name: string, last: number, place: () => number, go: (place: number) => void, text: () => string,
+ *   marks?: [number, string][]}} parts */
+export function makeSlider({ name, last, place, go, text, marks = [] }) {
   const input = /** @type {HTMLInputElement} */ (
     html("input", { type: "range", min: 0, max: last, step: 1, "aria-label": name })
   );
@@ -19,7 +20,11 @@ export function makeSlider({ name, last, place, go, text }) {
   input.addEventListener("pointercancel", () => go(before));
   const value = html("span", { class: "value", "aria-hidden": true });
   const label = html("span", { class: "name", "aria-hidden": true }, name);
-  const root = html("div", { class: "slider" }, label, input, value);
+  const words = marks.map(([at, word]) =>
+    html("span", { class: "mark", "aria-hidden": true, style: `--at: ${at / last}` }, word),
+  );
+  const track = marks.length ? html("span", { class: "track" }, input, ...words) : input;
+  const root = html("div", { class: "slider" }, label, track, value);
   const update = () => {
     input.value = String(place());
     input.style.setProperty("--share", `${(100 * Number(input.value)) / last}%`);
@@ -45,6 +50,23 @@ export function stepSlider(model, trait, name, limits, step) {
     place: () => (read() < high ? Math.round((read() - low) / step) : last),
     go,
     text: () => written(read(), step),
+  });
+}
+
+/** A slider over a number above zero, which each of its steps multiplies by the same.
+ * @param {Model} model @param {string} trait @param {string} name @param {[number, number]} limits @param {number} last
+ * @param {(value: number) => string} text @param {[number, string][]} marks numbers, and their words */
+export function ratioSlider(model, trait, name, limits, last, text, marks = []) {
+  return makeSlider({
+    name,
+    last,
+    place: () => placeOfRatio(model.get(trait), limits, last),
+    go: (place) => {
+      model.set(trait, atRatio(place, limits, last));
+      model.save_changes();
+    },
+    text: () => text(model.get(trait)),
+    marks: marks.map(([value, word]) => [placeOfRatio(value, limits, last), word]),
   });
 }
 
