@@ -586,6 +586,14 @@ ON_CPU = {
     "variational.square_grid": lambda c: variational.square_grid(2.0, 3),
     "widgets.bound.bound": lambda c: without_page(widgets.bound(c.log_joint, start=(0, 0, 0.5, 0.5, 0))),
     "decoder.export": lambda c: page.export(c.vae.decoder, 2),
+    "draw_codes.draw_codes": lambda c: without_page(
+        widgets.draw_codes(
+            nn.Sequential(c.vae.decoder, nn.Sigmoid()),
+            c.z,
+            c.z,
+            {"one": ([1.0], c.z[:1], torch.eye(2)[None])},
+        )
+    ),
     "vector_field.vector_field": lambda c: without_page(
         widgets.vector_field(
             c.points[:3, :2].clamp(-3, 3),
@@ -681,8 +689,8 @@ NO_TENSORS = {
     ),
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
-    "AggregatePosterior BentDecoder Bound EMStepper Flipbook KLExplorer LatentExplorer": "traits only",
-    "PhasePortrait TwoClouds TwoGradients TwoOptimizers VectorField WaterFilling": "traits only",
+    "AggregatePosterior BentDecoder Bound DrawCodes EMStepper Flipbook KLExplorer": "traits only",
+    "LatentExplorer PhasePortrait Two* VectorField WaterFilling": "traits only",
     "aggregate_posterior bent_decoder phase_portrait two_clouds two_gradients two_optimizers": "pages",
     "bundle.* colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",

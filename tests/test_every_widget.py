@@ -25,6 +25,15 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         lambda: widgets.bound(lambda z: -z.square().sum(-1) / 2, presets={"one": (0, 0, 1, 1, 0)}),
         ("m0", 1.5),
     ),
+    "DrawCodes": (
+        lambda: widgets.draw_codes(
+            nn.Sequential(mlp_decoder(3, (1, 4, 4)), nn.Sigmoid()),
+            torch.eye(3),
+            torch.eye(3),
+            {"a Gaussian": ([1.0], torch.zeros(1, 3), torch.eye(3)[None])},
+        ),
+        ("source", "a Gaussian"),
+    ),
     "EMStepper": (
         lambda: widgets.em_stepper(
             torch.randn(60, 2, generator=torch.Generator().manual_seed(0)),
@@ -163,6 +172,7 @@ def settle(page):
 
 
 WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "DrawCodes": ("source", "nowhere"),
     "TwoClouds": ("generator", "nobody"),
     "VectorField": ("level", 7),
     "AggregatePosterior": ("power", 9),

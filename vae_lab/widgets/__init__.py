@@ -3,6 +3,7 @@
 from vae_lab.widgets.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vae_lab.widgets.bent_decoder import BentDecoder, bent_decoder
 from vae_lab.widgets.bound import Bound, bound
+from vae_lab.widgets.draw_codes import DrawCodes, draw_codes
 from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
 from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
@@ -19,6 +20,7 @@ __all__ = [
     "AggregatePosterior",
     "BentDecoder",
     "Bound",
+    "DrawCodes",
     "EMStepper",
     "Flipbook",
     "KLExplorer",
@@ -33,6 +35,7 @@ __all__ = [
     "aggregate_posterior",
     "bent_decoder",
     "bound",
+    "draw_codes",
     "em_stepper",
     "flipbook",
     "kl_explorer",
