@@ -273,6 +273,16 @@ def states(c: Things):
     return first, torch.rand(3, device=c.device)
 
 
+def digit_vae():
+    return models.VAE(
+        nets.mlp_encoder((1, 28, 28), 4, hidden=(3,)), nets.mlp_decoder(2, (1, 28, 28), hidden=(3,)), 2
+    )
+
+
+def small_digits():
+    return data.load("digits").train.first(12)
+
+
 def without_page(view):
     """The traits of a widget that hold what was computed."""
     kinds = (list, bytes, float)
@@ -586,6 +596,9 @@ ON_CPU = {
     "variational.square_grid": lambda c: variational.square_grid(2.0, 3),
     "widgets.bound.bound": lambda c: without_page(widgets.bound(c.log_joint, start=(0, 0, 0.5, 0.5, 0))),
     "decoder.export": lambda c: page.export(c.vae.decoder, 2),
+    "draw_digit.draw_digit": lambda c: without_page(
+        widgets.draw_digit(digit_vae().to(c.device), small_digits().to(c.device), small_digits().to(c.device))
+    ),
     "draw_codes.draw_codes": lambda c: without_page(
         widgets.draw_codes(
             nn.Sequential(c.vae.decoder, nn.Sigmoid()),
@@ -689,7 +702,7 @@ NO_TENSORS = {
     ),
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
-    "AggregatePosterior BentDecoder Bound DrawCodes EMStepper Flipbook KLExplorer": "traits only",
+    "AggregatePosterior BentDecoder Bound Draw* EMStepper Flipbook KLExplorer": "traits only",
     "LatentExplorer PhasePortrait Two* VectorField WaterFilling": "traits only",
     "aggregate_posterior bent_decoder phase_portrait two_clouds two_gradients two_optimizers": "pages",
     "bundle.* colors.*": "pages",

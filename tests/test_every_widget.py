@@ -14,7 +14,8 @@ from showing import FILES, SETTLE, state_of
 from tiny import SHAPE, gray
 from torch import nn
 
-from vae_lab import em, widgets
+from vae_lab import data, em, widgets
+from vae_lab.models import VAE
 from vae_lab.multirate import MultiRateVAE
 from vae_lab.nets import mlp, mlp_decoder, mlp_encoder
 
@@ -33,6 +34,14 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
             {"a Gaussian": ([1.0], torch.zeros(1, 3), torch.eye(3)[None])},
         ),
         ("source", "a Gaussian"),
+    ),
+    "DrawDigit": (
+        lambda: widgets.draw_digit(
+            VAE(mlp_encoder((1, 28, 28), 4, hidden=(8,)), mlp_decoder(2, (1, 28, 28), hidden=(8,)), 2),
+            data.load("digits").train.first(30),
+            data.load("digits").test.first(12),
+        ),
+        ("drawing", "8" * 784),
     ),
     "EMStepper": (
         lambda: widgets.em_stepper(
@@ -172,6 +181,7 @@ def settle(page):
 
 
 WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "DrawDigit": ("drawing", "nothing"),
     "DrawCodes": ("source", "nowhere"),
     "TwoClouds": ("generator", "nobody"),
     "VectorField": ("level", 7),

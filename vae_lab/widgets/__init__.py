@@ -4,6 +4,7 @@ from vae_lab.widgets.aggregate_posterior import AggregatePosterior, aggregate_po
 from vae_lab.widgets.bent_decoder import BentDecoder, bent_decoder
 from vae_lab.widgets.bound import Bound, bound
 from vae_lab.widgets.draw_codes import DrawCodes, draw_codes
+from vae_lab.widgets.draw_digit import DrawDigit, draw_digit
 from vae_lab.widgets.em_stepper import EMStepper, em_stepper
 from vae_lab.widgets.flipbook import Flipbook, flipbook
 from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
@@ -21,6 +22,7 @@ __all__ = [
     "BentDecoder",
     "Bound",
     "DrawCodes",
+    "DrawDigit",
     "EMStepper",
     "Flipbook",
     "KLExplorer",
@@ -36,6 +38,7 @@ __all__ = [
     "bent_decoder",
     "bound",
     "draw_codes",
+    "draw_digit",
     "em_stepper",
     "flipbook",
     "kl_explorer",

@@ -3,11 +3,11 @@ import { html, onArrows, pixelCanvas, placeIn, tell } from "./ui.js";
 
 const PEN = { full: 0.9, edge: 1.9 }; // pixels from the middle of a stroke: white up to here, black from there
 
-/** A black square on which a pen leaves white. `read` gives its pixels in [0, 1] (side²). By keys, the arrows move the
+/** A black square on which a pen leaves white. `read` gives its pixels in [0, 1] (side²), `write` takes others. By keys, the arrows move the
  * pen, and the space bar puts it down and up.
- * @param {{side?: number, room?: number, label: string, change?: () => void}} about pixels a side, pixels on the page,
- *   what a screen reader says, what to do after a stroke */
-export function makePad({ side = 28, room = 196, label, change = () => {} }) {
+ * @param {{side?: number, room?: number, label: string, thick?: number, change?: () => void}} about pixels a side, pixels on the
+ *   page, what a screen reader says, how much thicker than usual the pen is, what to do after a stroke */
+export function makePad({ side = 28, room = 196, label, thick = 1, change = () => {} }) {
   const pixels = new Float32Array(side * side);
   const { canvas, context } = pixelCanvas(side, side, room);
   const image = context.createImageData(side, side);
@@ -31,7 +31,7 @@ export function makePad({ side = 28, room = 196, label, change = () => {} }) {
   };
   /** The pen goes to a place, in pixels, and leaves a line if it is down. @param {number} x @param {number} y */
   const go = (x, y) => {
-    if (pen.down) stroke(pixels, side, [pen.x, pen.y], [x, y]);
+    if (pen.down) stroke(pixels, side, [pen.x, pen.y], [x, y], thick);
     [pen.x, pen.y] = [x, y];
     show();
     if (pen.down) change();
@@ -65,6 +65,11 @@ export function makePad({ side = 28, room = 196, label, change = () => {} }) {
   return {
     root,
     read: () => pixels.slice(),
+    /** @param {ArrayLike<number>} values (side²) in [0, 1] */
+    write(values) {
+      pixels.set(values);
+      show();
+    },
     empty: () => pixels.every((value) => value === 0),
     clear() {
       pixels.fill(0);
@@ -76,15 +81,15 @@ export function makePad({ side = 28, room = 196, label, change = () => {} }) {
 }
 
 /** A line with soft edges, over what is there. @param {Float32Array} pixels (side²) @param {number} side
- * @param {[number, number]} from @param {[number, number]} to */
-function stroke(pixels, side, [fromX, fromY], [toX, toY]) {
+ * @param {[number, number]} from @param {[number, number]} to @param {number} thick */
+function stroke(pixels, side, [fromX, fromY], [toX, toY], thick) {
   const [along, down] = [toX - fromX, toY - fromY];
   const squared = along * along + down * down;
   for (let i = 0; i < pixels.length; i++) {
     const [x, y] = [(i % side) + 0.5 - fromX, Math.floor(i / side) + 0.5 - fromY];
     const t = squared > 0 ? Math.min(1, Math.max(0, (x * along + y * down) / squared)) : 0;
     const distance = Math.hypot(x - t * along, y - t * down);
-    const white = Math.min(1, Math.max(0, (PEN.edge - distance) / (PEN.edge - PEN.full)));
+    const white = Math.min(1, Math.max(0, (PEN.edge - distance / thick) / (PEN.edge - PEN.full)));
     pixels[i] = Math.max(pixels[i], white);
   }
 }
