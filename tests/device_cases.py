@@ -702,10 +702,10 @@ NO_TENSORS = {
     ),
     "schedules.Linear schedules.Cyclical schedules.one_cycle": "Python's numbers",
     "variational.BayesianMixture": "settings",
-    "AggregatePosterior BentDecoder Bound Draw* EMStepper Flipbook KLExplorer": "traits only",
+    "AggregatePosterior BentDecoder Bound Draw* EMStepper EmptyRules Flipbook KLExplorer": "traits only",
     "LatentExplorer PhasePortrait Two* VectorField WaterFilling": "traits only",
-    "aggregate_posterior bent_decoder phase_portrait two_clouds two_gradients two_optimizers": "pages",
-    "bundle.* colors.*": "pages",
+    "aggregate_posterior bent_decoder empty_rules phase_portrait": "pages",
+    "two_clouds two_gradients two_optimizers bundle.* colors.*": "pages",
     "scale.* decoder.to_halves": "Python's and NumPy's numbers",
 }
 BAYES = variational.BayesianMixture(2)

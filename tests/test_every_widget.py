@@ -50,6 +50,7 @@ EXAMPLES = {  # by class: one as a chapter makes it, and the trait that a reader
         ),
         ("parameters", [-0.7, 0.5, 0.5, 1.0, 0.0, 1.0, -0.7, 1.0, 0.0, 1.0, 0.0, 1.0]),
     ),
+    "EmptyRules": (widgets.empty_rules, ("seeds", 6)),
     "Flipbook": (
         lambda: widgets.flipbook(np.eye(4)[:, None] * np.ones((4, 3, 1)), curve=([1, 2, 3, 4], [4, 2, 1, 0])),
         ("frame", 2),
@@ -181,6 +182,7 @@ def settle(page):
 
 
 WRONG = {  # what a link may name that is not there: by class, a trait and a value
+    "EmptyRules": ("criterion", "luck"),
     "DrawDigit": ("drawing", "nothing"),
     "DrawCodes": ("source", "nowhere"),
     "TwoClouds": ("generator", "nobody"),

@@ -62,6 +62,7 @@ MORE = {
     "tables.table": lambda c: vae_lab.table("Numbers", ("", "a", "b"), {"it": (1, 2.5)}, form=".1f"),
     "aggregate_posterior": lambda c: widgets.aggregate_posterior(3, 0.5, seed=1, hint="x"),
     "bent_decoder": lambda c: widgets.bent_decoder(0.5, 0.5, x1=0.5, x2=0.5, hint="x"),
+    "empty_rules": lambda c: widgets.empty_rules("one sign on all seeds", rules=8, seeds=5, seed=1, hint="x"),
     "phase_portrait": lambda c: widgets.phase_portrait(0.5, start=(0.1, 0.2)),
     "two_clouds": lambda c: widgets.two_clouds("honest", count=40, seed=1, hint="x"),
     "two_gradients": lambda c: widgets.two_gradients("bowl", mu=0.5, sigma=0.5, n_samples=20, seed=1),

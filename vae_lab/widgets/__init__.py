@@ -6,6 +6,7 @@ from vae_lab.widgets.bound import Bound, bound
 from vae_lab.widgets.draw_codes import DrawCodes, draw_codes
 from vae_lab.widgets.draw_digit import DrawDigit, draw_digit
 from vae_lab.widgets.em_stepper import EMStepper, em_stepper
+from vae_lab.widgets.empty_rules import EmptyRules, empty_rules
 from vae_lab.widgets.flipbook import Flipbook, flipbook
 from vae_lab.widgets.kl_explorer import KLExplorer, kl_explorer
 from vae_lab.widgets.latent_explorer import LatentExplorer, latent_explorer
@@ -24,6 +25,7 @@ __all__ = [
     "DrawCodes",
     "DrawDigit",
     "EMStepper",
+    "EmptyRules",
     "Flipbook",
     "KLExplorer",
     "LatentExplorer",
@@ -40,6 +42,7 @@ __all__ = [
     "draw_codes",
     "draw_digit",
     "em_stepper",
+    "empty_rules",
     "flipbook",
     "kl_explorer",
     "latent_explorer",

@@ -68,11 +68,7 @@ function render({ model, el }) {
     const { left, width } = shelf.canvas.getBoundingClientRect();
     take(Math.min(digits.length - 1, Math.floor((digits.length * (event.clientX - left)) / width)));
   };
-  let taken = -1;
-  const next = button("Take a digit", () => {
-    taken = (taken + 1) % digits.length;
-    take(taken);
-  });
+  const next = button("Take a digit", () => take((digits.indexOf(state.read().drawing) + 1) % digits.length));
   const clear = button("Clear", () => state.write({ drawing: "0".repeat(SIDE * SIDE) }));
 
   const label = "The plane of codes: those of training images, the exact posterior, and the encoder’s ellipse";

@@ -68,7 +68,7 @@ def draw_digit(model: VAELike, seen: Images, new: Images, *, hint: str = HINT) -
     labels = seen.labels[:MOST].cpu()
     firsts = [int((new.labels == k).nonzero()[0, 0]) for k in new.labels.unique().tolist()[:SHELF]]
     shelf = [_text(new.read(slice(n, n + 1))) for n in firsts]
-    start = {"drawing": shelf[min(3, len(shelf) - 1)]}
+    start = {"drawing": shelf[0]}
     return DrawDigit(
         encoder=into.layers,
         encoder_weights=into.weights,
