@@ -21,8 +21,10 @@ def picture(area) -> list[str]:
 
 def by_keyboard(page, handle, direction):
     handle.focus()
-    for _ in range(5):
-        page.keyboard.press("ArrowRight" if direction > 0 else "ArrowLeft")
+    told = f"{handle.get_attribute('aria-label')} {handle.get_attribute('aria-valuetext')}"
+    brush = [" "] if "space bar" in told else []  # a pen goes down, or sprays
+    for key in (*brush, *5 * ["ArrowRight" if direction > 0 else "ArrowLeft"], *brush):
+        page.keyboard.press(key)
 
 
 def by_pointer(page, handle, direction):
@@ -30,5 +32,6 @@ def by_pointer(page, handle, direction):
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x + direction * max(60, box["width"] / 3), y, steps=5)  # over half a coarse slider's step
+    across = direction * max(60, box["width"] / 3)  # over half a coarse slider's step
+    page.mouse.move(x + across, y - direction * 30, steps=5)  # and up: some handles go nowhere else
     page.mouse.up()

@@ -18,17 +18,22 @@ ON_SCREEN = """(e) => {
   const { top, bottom } = e.getBoundingClientRect();
   return top < innerHeight && bottom > 0;
 }"""
-SETTLED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100)))"
+SETTLED = """async () => {
+  const wait = (ms) => new Promise((done) => requestAnimationFrame(() => setTimeout(done, ms)));
+  await wait(100);
+  while (document.querySelector("[aria-busy]")) await wait(50);
+}"""
 
 
 def move(page, area):
     """Another state of a widget, by its first handle and, where there are some, a button of its own."""
     learns = area.locator(".vae-train-in-page").count()  # whose sliders show only as it learns
-    handle = area.locator("[role=slider]" if learns else SLIDERS).first
-    handle.focus()
-    for key in ("ArrowRight", "ArrowUp", "ArrowRight"):
-        page.keyboard.press(key)
-    for name in ("E-step", "M-step", "waves"):
+    handles = area.locator("[role=slider]" if learns else SLIDERS)
+    if handles.count():
+        handles.first.focus()
+        for key in ("ArrowRight", "ArrowUp", "ArrowRight"):
+            page.keyboard.press(key)
+    for name in ("E-step", "M-step", "waves", "a box around them", "Take a digit"):
         if (button := area.get_by_role("button", name=name, exact=True)).count():
             button.click()
     page.evaluate(SETTLED)
@@ -38,6 +43,7 @@ def move(page, area):
 def test_a_link_opens_what_was_shown(visit, name):
     page = visit(name)
     places = page.locator(".widget-area").all()
+    page.evaluate(SETTLED)
     begun = page.evaluate(SHOWN)
     for i, area in enumerate(places):
         move(page, area)
