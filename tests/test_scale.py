@@ -13,7 +13,7 @@ from torch import nn
 
 from vae_lab.widgets import bound, flipbook, latent_explorer, two_gradients
 from vae_lab.widgets.decoder import export
-from vae_lab.widgets.scale import decimals, on_step, round_number
+from vae_lab.widgets.scale import decimals, on_ratio, on_step, round_number
 
 SCALES = [1e-6, 1e-3, 1.0, 1e3, 1e6]
 sizes = st.floats(-12, 12).map(lambda power: 10.0**power)
@@ -44,14 +44,24 @@ def test_a_place_is_on_a_step_and_never_beyond_the_limits(size, middle, span, sh
         assert abs(place - (low + share * (high - low))) <= (0.5 + 1e-4) * step
 
 
+@pytest.mark.parametrize("value", [0.01, 0.3, 1.0, 2.5, 70.0])
+def test_a_place_of_equal_ratio_is_the_nearest_within_the_limits(value):
+    places = [0.25 * 16 ** (k / 120) for k in range(121)]
+    nearest = min(places, key=lambda place: abs(np.log(place / value)))
+    assert on_ratio(value, (0.25, 4.0), 120) == pytest.approx(nearest, rel=1e-5)
+
+
 NODE = """
-import { axisLabels, onStep, roundNumber, short, written } from "./scale.js";
+import { atRatio, axisLabels, onStep, placeOfRatio, roundNumber, short, written } from "./scale.js";
 import { readFileSync } from "node:fs";
 const found = JSON.parse(readFileSync("case.json")).map(([value, low, high, step, size]) => {
   const { at, name } = axisLabels([low, high]);
   const place = onStep(value, [low, high], step);
   const steps = [written(high, step), written(high - step, step)];
-  return [place, roundNumber(size), steps, written(value, step), short(value), at(low), at(high), name("z")];
+  const ends = [size, 1000 * size];
+  const ratio = atRatio(placeOfRatio(500 * high, ends, 90), ends, 90);
+  return [place, roundNumber(size), ratio, steps, written(value, step),
+    short(value), at(low), at(high), name("z")];
 });
 process.stdout.write(JSON.stringify(found));
 """
@@ -66,10 +76,11 @@ def test_javascript_counts_and_writes_as_python_does(tmp_path):
     (tmp_path / "case.json").write_text(json.dumps(cases))
     for case, found in zip(cases, json.loads(run_node(tmp_path, NODE)), strict=True):
         value, low, high, step, size = case
-        place, round_, steps, text, short, *labels, name = found
+        place, round_, ratio, steps, text, short, *labels, name = found
         assert steps[0] != steps[1] and max(map(len, steps)) < 16, "a slider shows each of its steps"
         assert place == pytest.approx(on_step(value, (low, high), step), abs=1e-5 * step)
         assert round_ == pytest.approx(round_number(size), rel=1e-9)
+        assert ratio == pytest.approx(on_ratio(500 * high, (size, 1000 * size), 90), rel=1e-5)
         assert number(text) == pytest.approx(value, abs=max(0.51 * 10.0 ** -decimals(step), step)), case
         assert number(short) == pytest.approx(value, rel=0.0051) and len(short) < 14, case
         unit = number(name.removeprefix("z / ")) if "/" in name else 1.0

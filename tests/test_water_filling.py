@@ -10,7 +10,6 @@ from showing import PIXELS, SETTLE, run_node
 from vae_lab import data, ppca
 from vae_lab.data import toy_faces
 from vae_lab.widgets import water_filling
-from vae_lab.widgets.scale import on_ratio
 
 RUN = """
 import { copy, errors, rates, share } from "./water.js";
@@ -104,13 +103,6 @@ def test_the_copies_are_told_by_six_latents_where_there_is_little_noise(points, 
     shares = (1 - NOISES[0] / values).clamp(min=0)
     copies = points.mean(0) + x @ vectors.T @ torch.diag(shares) @ vectors
     np.testing.assert_allclose(in_javascript[0]["copies"], copies, atol=1e-6)
-
-
-@pytest.mark.parametrize("value", [0.01, 0.3, 1.0, 2.5, 70.0])
-def test_a_place_of_equal_ratio_is_the_nearest(value):
-    places = [0.25 * 16 ** (k / 120) for k in range(121)]
-    nearest = min(places, key=lambda place: abs(np.log(place / value)))
-    assert on_ratio(value, (0.25, 4.0), 120) == pytest.approx(nearest, rel=1e-5)
 
 
 @pytest.fixture(scope="module")
