@@ -59,7 +59,7 @@ def test_figures_and_widgets_have_the_colors_of_the_page():
         for path in bundle.HERE.glob("*.css")
         for name in re.findall(r"var\(--([\w-]+)", path.read_text())
     }
-    own = {"class", "share", "vae-sans", "jp-ui-font-family"}
+    own = {"at", "class", "share", "vae-sans", "jp-ui-font-family"}
     assert used - own <= colors.COLORS.keys() | {"vae-sans"}
 
 
